@@ -1,0 +1,1 @@
+"""Milepost's connectors: bring partners' events to raw topics and carry approved ones away."""

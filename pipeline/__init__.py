@@ -1,0 +1,1 @@
+"""Milepost's pipeline: governs raw logistics events on Kafka into one approved story."""

@@ -1,0 +1,178 @@
+"""Every setting of Milepost: environment names `MILEPOST_*`, their types, defaults and meaning.
+
+The only module that reads the environment. It must never open a connection or a file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+PREFIX = "MILEPOST_"
+
+
+class SettingsError(ValueError):
+    """A setting has a value that can't be used; the message names the variable and the remedy."""
+
+
+class Settings(BaseModel):
+    """What can be set from outside. Field `x_y` is read from `MILEPOST_X_Y`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Where things are
+    bootstrap_servers: str | None = Field(
+        None,
+        description="Kafka bootstrap servers. Empty: the running local stack, else an embedded one",
+    )
+    registry_url: str | None = Field(
+        None,
+        description="Schema registry with the Confluent API. Empty: the local stack's",
+    )
+    state_dir: Path = Field(
+        Path(".milepost"),
+        description="Durable data of the local stack and of sinks: topics, stores, logs",
+    )
+    cache_dir: Path | None = Field(
+        None,
+        description="Downloaded artifacts. Empty: milepost/ under the user's cache folder",
+    )
+    policy_dir: Path | None = Field(
+        None, description="Folder of the policy bundle. Empty: the one that ships with Milepost"
+    )
+
+    # Kafka clients: passed through to every producer, consumer and admin client
+    kafka_security_protocol: str | None = Field(
+        None, description="librdkafka security.protocol: PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"
+    )
+    kafka_sasl_mechanism: str | None = Field(
+        None, description="librdkafka sasl.mechanism: PLAIN, SCRAM-SHA-512, OAUTHBEARER"
+    )
+    kafka_sasl_username: str | None = Field(None, description="SASL user name")
+    kafka_sasl_password: SecretStr | None = Field(None, description="SASL password")
+    kafka_ssl_ca_location: Path | None = Field(None, description="File of trusted CA certificates")
+    kafka_ssl_certificate_location: Path | None = Field(None, description="Client certificate")
+    kafka_ssl_key_location: Path | None = Field(None, description="Client key")
+    kafka_ssl_key_password: SecretStr | None = Field(None, description="Password of the client key")
+    registry_username: str | None = Field(None, description="Basic authentication of the registry")
+    registry_password: SecretStr | None = Field(None, description="Its password")
+
+    # The governor
+    governor_group: str = Field(
+        "milepost-governor", description="Consumer group and prefix of transactional ids"
+    )
+    governor_slot: str = Field(
+        "0", description="Name of this worker: its static membership and transactional id"
+    )
+    governor_batch_records_max: int = Field(
+        20_000, ge=1, le=100_000, description="Records in one transaction at most"
+    )
+    governor_linger_ms: int = Field(
+        12, ge=0, le=1_000, description="How long an idle worker gathers records before it commits"
+    )
+    governor_session_ms: int = Field(
+        6_000, ge=1_000, le=300_000, description="Kafka session time-out of a worker"
+    )
+    transaction_timeout_ms: int = Field(
+        15_000, ge=5_000, le=900_000, description="Kafka transaction time-out of a worker"
+    )
+    tick_ms: int = Field(
+        60_000, ge=500, le=600_000, description="How often an idle partition's clock is moved"
+    )
+    record_bytes_max: int = Field(
+        262_144, ge=1_024, description="Raw records above this size go undecoded to the dead letter"
+    )
+
+    # HTTP servers: loopback unless told otherwise
+    host: str = Field("127.0.0.1", description="Address that every HTTP server binds to")
+    portal_port: int = Field(0, ge=0, le=65_535, description="Port of the portal; 0: a free one")
+    webhook_port: int = Field(0, ge=0, le=65_535, description="Port of the webhook source")
+    metrics_port: int | None = Field(
+        None, ge=0, le=65_535, description="Port of the Prometheus endpoint. Empty: no endpoint"
+    )
+    otlp_endpoint: str | None = Field(
+        None, description="OpenTelemetry collector (HTTP). Empty: nothing is sent"
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="Shared secrets of the webhook source, the newest first, comma-separated"
+    )
+    mailbox_dir: Path | None = Field(
+        None, description="Folder that the mailbox source watches. Empty: mailbox/ in the state dir"
+    )
+
+    # Sinks
+    portal_database_url: str | None = Field(
+        None, description="SQLAlchemy URL of the portal's store. Empty: SQLite in the state dir"
+    )
+    erp_url: str | None = Field(None, description="Base URL of the ERP's posting API")
+    erp_database_url: str | None = Field(
+        None, description="SQLAlchemy URL of the ERP sink's outbox. Empty: SQLite in the state dir"
+    )
+    log_format: str = Field(
+        "console", pattern="^(console|json)$", description="console for people, json for machines"
+    )
+    log_level: str = Field(
+        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged"
+    )
+
+    def kafka_client(self) -> dict[str, Any]:
+        """Settings that every librdkafka client gets, without `bootstrap.servers`.
+
+        Returns:
+            librdkafka configuration properties, only those that are set.
+
+        """
+        names = {
+            "security.protocol": self.kafka_security_protocol,
+            "sasl.mechanism": self.kafka_sasl_mechanism,
+            "sasl.username": self.kafka_sasl_username,
+            "sasl.password": _reveal(self.kafka_sasl_password),
+            "ssl.ca.location": _text(self.kafka_ssl_ca_location),
+            "ssl.certificate.location": _text(self.kafka_ssl_certificate_location),
+            "ssl.key.location": _text(self.kafka_ssl_key_location),
+            "ssl.key.password": _reveal(self.kafka_ssl_key_password),
+        }
+        return {name: value for name, value in names.items() if value is not None}
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the environment.
+
+    Args:
+        environ: variables to read instead of the process environment.
+
+    Raises:
+        SettingsError: a variable is unknown or its value can't be used.
+
+    """
+    source = os.environ if environ is None else environ
+    given = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in source.items()
+        if name.startswith(PREFIX) and value != ""
+    }
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(item) for item in error.errors())) from None
+
+
+def _explain(item: Any) -> str:
+    field = str(item["loc"][0])
+    name = PREFIX + field.upper()
+    if item["type"] == "extra_forbidden":
+        return f"{name} is no setting of Milepost: remove it, or see `milepost settings`"
+    described = Settings.model_fields[field].description
+    return f"{name}: {item['msg']}, got {item['input']!r} ({described})"
+
+
+def _reveal(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
