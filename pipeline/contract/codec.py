@@ -1,0 +1,210 @@
+"""Avro in Confluent wire format: magic byte 0, four-byte big-endian schema id, datum.
+
+Records are plain dictionaries named after the Avro fields: timestamps are integer ms UTC, decimals
+are scaled integers (an amount of 12.50 at scale 4 is 125000). Must never ask a registry: schemas are
+handed in by id.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import cache
+from io import BytesIO
+from typing import Any, Final, NamedTuple
+
+import fastavro
+
+from pipeline.contract.names import data_root
+from pipeline.governance.reasons import Reason
+
+AMOUNT_SCALE: Final = 4
+QUANTITY_SCALE: Final = 6
+_HEADER_BYTES = 5
+_MAGIC = 0
+
+Record = dict[str, Any]
+
+
+class UndecodableError(ValueError):
+    """These bytes are no record of that schema; `reason` says in which way."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class Schema(NamedTuple):
+    """A parsed schema, ready to read and write plain dictionaries with."""
+
+    name: str
+    parsed: Any
+    fingerprint: str
+    decimals: tuple[tuple[str, ...], ...]
+    """Paths of decimal fields, which are integers in the dictionary and bytes on the wire."""
+
+
+def parse(definition: Mapping[str, Any]) -> Schema:
+    """Prepare a schema.
+
+    Args:
+        definition: the schema as JSON gives it.
+
+    Raises:
+        fastavro.schema.SchemaParseException: it is no Avro schema.
+
+    """
+    full = fastavro.parse_schema(dict(definition))
+    fingerprint = fastavro.schema.fingerprint(
+        fastavro.schema.to_parsing_canonical_form(full), "CRC-64-AVRO"
+    )
+    parsed = fastavro.parse_schema(_without_logical_types(definition))
+    decimals = tuple(_decimal_paths(definition))
+    return Schema(str(definition["name"]), parsed, fingerprint, decimals)
+
+
+@cache
+def committed(name: str) -> Schema:
+    """The schema in `schemas/<name>.avsc`."""
+    return parse(definition(name))
+
+
+@cache
+def definition(name: str) -> Any:
+    """The JSON of `schemas/<name>.avsc`; treat it as read-only."""
+    return json.loads((data_root() / "schemas" / f"{name}.avsc").read_text(encoding="utf-8"))
+
+
+def schema_id(value: bytes | None) -> int:
+    """Schema id that a value names.
+
+    Raises:
+        UndecodableError: the value has no Confluent header.
+
+    """
+    if value is None:
+        raise UndecodableError(Reason.UNDECODABLE, "no value")
+    if len(value) < _HEADER_BYTES or value[0] != _MAGIC:
+        detail = f"no Confluent header: first bytes {value[:_HEADER_BYTES].hex() or 'none'}"
+        raise UndecodableError(Reason.UNDECODABLE, detail)
+    return int.from_bytes(value[1:_HEADER_BYTES], "big")
+
+
+def decode(value: bytes, written: Schema, wanted: Schema | None = None) -> Record:
+    """Read one framed value.
+
+    Args:
+        value: header and datum.
+        written: schema whose id the header names.
+        wanted: schema of the dictionary, where it differs.
+
+    Raises:
+        UndecodableError: the datum is malformed or bytes are left over.
+
+    """
+    source = BytesIO(value)
+    source.seek(_HEADER_BYTES)
+    reader = None if wanted is None or wanted.fingerprint == written.fingerprint else wanted.parsed
+    try:
+        record = fastavro.schemaless_reader(source, written.parsed, reader)
+    except Exception as error:  # noqa: BLE001  fastavro raises a dozen kinds on bad bytes
+        detail = f"{written.name}: {type(error).__name__} {error}"[:300]
+        raise UndecodableError(Reason.UNDECODABLE, detail) from None
+    if source.tell() != len(value):
+        detail = f"{written.name}: {len(value) - source.tell()} bytes after the end"
+        raise UndecodableError(Reason.TRAILING_BYTES, detail)
+    if not isinstance(record, dict):
+        raise UndecodableError(Reason.UNDECODABLE, f"{written.name} is no record")
+    for path in (wanted or written).decimals:
+        _convert(record, path, _to_integer)
+    return record
+
+
+def encode(record: Record, schema: Schema, registered_id: int) -> bytes:
+    """Write one framed value; the dictionary is not changed.
+
+    Raises:
+        ValueError: the dictionary does not fit the schema.
+
+    """
+    if schema.decimals:
+        record = dict(record)
+        for path in schema.decimals:
+            _convert(record, path, _to_bytes)
+    target = BytesIO()
+    target.write(b"\0" + registered_id.to_bytes(4, "big"))
+    fastavro.schemaless_writer(target, schema.parsed, record, strict_allow_default=True)
+    return target.getvalue()
+
+
+def scaled(value: Decimal | str | int, scale: int) -> int:
+    """A decimal as the integer that a record dictionary holds.
+
+    Raises:
+        ValueError: it has more decimal places than the scale.
+
+    """
+    number = Decimal(value).scaleb(scale)
+    if number != number.to_integral_value():
+        raise ValueError(f"{value} has more than {scale} decimal places")
+    return int(number)
+
+
+def unscaled(value: int, scale: int) -> Decimal:
+    """The decimal behind a scaled integer."""
+    return Decimal(value).scaleb(-scale)
+
+
+def _without_logical_types(node: Any) -> Any:
+    if isinstance(node, dict):
+        drop = {"logicalType", "precision", "scale"} if "logicalType" in node else set()
+        return {key: _without_logical_types(item) for key, item in node.items() if key not in drop}
+    if isinstance(node, list):
+        return [_without_logical_types(item) for item in node]
+    return node
+
+
+def _decimal_paths(
+    node: Any, path: tuple[str, ...] = (), named: dict[str, Any] | None = None
+) -> list[tuple[str, ...]]:
+    """Paths through records and unions; decimals inside arrays and maps are not supported."""
+    named = {} if named is None else named
+    if isinstance(node, str) and node in named:
+        node = named[node]
+    if isinstance(node, list):
+        return [found for branch in node for found in _decimal_paths(branch, path, named)]
+    if not isinstance(node, dict):
+        return []
+    if node.get("logicalType") == "decimal":
+        return [path]
+    if node.get("type") == "record":
+        named[node["name"]] = node
+        return [
+            found
+            for field in node["fields"]
+            for found in _decimal_paths(field["type"], (*path, field["name"]), named)
+        ]
+    return []
+
+
+def _convert(record: Record, path: tuple[str, ...], change: Any) -> None:
+    """Change one decimal in place, copying nested records so that the caller's stay as they are."""
+    inner: Any = record
+    for name in path[:-1]:
+        child = inner.get(name)
+        if child is None:
+            return
+        child = dict(child)
+        inner[name] = child
+        inner = child
+    if inner.get(path[-1]) is not None:
+        inner[path[-1]] = change(inner[path[-1]])
+
+
+def _to_integer(value: bytes) -> int:
+    return int.from_bytes(value, "big", signed=True)
+
+
+def _to_bytes(value: int) -> bytes:
+    return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
