@@ -1,0 +1,105 @@
+"""Who is who: keys of entities and references, ids of milestones, and the partition of a key.
+
+Texts formed here are on disk for years: their forms never change. Must never know a policy.
+"""
+
+from __future__ import annotations
+
+import struct
+import uuid
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+NAMESPACE: Final = uuid.UUID("6d1f5e2e-6b1c-5a63-9d9c-6f0f3b8f5a11")
+"""Namespace of all milestone ids."""
+
+REFERENCE: Final = "ref"
+_PARTS = 3
+
+
+class Key(NamedTuple):
+    """A key taken apart. For a reference `type` is `ref` and `id` is `kind:scope:value`."""
+
+    tenant: str
+    type: str
+    id: str
+
+
+def entity_key(tenant: str, entity_type: str, entity_id: str) -> str:
+    """Key text of an entity: `tenant/type/id`, the parts escaped."""
+    return f"{_escape(tenant)}/{_escape(entity_type)}/{_escape(entity_id)}"
+
+
+def reference_key(tenant: str, kind: str, scope: str, value: str) -> str:
+    """Key text of a reference: `tenant/ref/kind:scope:value`."""
+    return f"{_escape(tenant)}/{REFERENCE}/{_escape(f'{kind}:{scope}:{value}')}"
+
+
+def parse_key(text: str) -> Key:
+    """Take a key text apart.
+
+    Raises:
+        ValueError: it is no key.
+
+    """
+    parts = text.split("/")
+    if len(parts) != _PARTS or not all(parts):
+        raise ValueError(f"{text[:80]!r} is no key: expected tenant/type/id")
+    return Key(*(_unescape(part) for part in parts))
+
+
+def normalise(entity_id: str, rules: Iterable[str]) -> str:
+    """One spelling of an id.
+
+    Args:
+        entity_id: the id as the platform writes it.
+        rules: of `trim`, `upper`, `strip_zeros` (leading), `no_blanks`, `alphanumeric`.
+
+    """
+    for rule in rules:
+        if rule == "trim":
+            entity_id = entity_id.strip()
+        elif rule == "upper":
+            entity_id = entity_id.upper()
+        elif rule == "strip_zeros":
+            entity_id = entity_id.lstrip("0") or entity_id
+        elif rule == "no_blanks":
+            entity_id = "".join(entity_id.split())
+        elif rule == "alphanumeric":
+            entity_id = "".join(letter for letter in entity_id if letter.isalnum())
+    return entity_id
+
+
+def milestone_id(entity: str, event_type: str, discriminator: str, generation: int) -> str:
+    """Id of a milestone: UUIDv5 of the occurrence's text and the entity's generation."""
+    return str(uuid.uuid5(NAMESPACE, f"{entity}|{event_type}|{discriminator}|{generation}"))
+
+
+def murmur2(data: bytes) -> int:
+    """The 32-bit murmur2 hash with which Java's Kafka clients partition keys."""
+    length = len(data)
+    multiplier = 0x5BD1E995
+    value = 0x9747B28C ^ length
+    whole = length & ~3
+    for (word,) in struct.iter_unpack("<I", data[:whole]):
+        mixed = word * multiplier & 0xFFFFFFFF
+        mixed = (mixed ^ mixed >> 24) * multiplier & 0xFFFFFFFF
+        value = value * multiplier & 0xFFFFFFFF ^ mixed
+    if length & 3:
+        value ^= int.from_bytes(data[whole:], "little")
+        value = value * multiplier & 0xFFFFFFFF
+    value = (value ^ value >> 13) * multiplier & 0xFFFFFFFF
+    return value ^ value >> 15
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Partition on which a record with this key belongs."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def _escape(part: str) -> str:
+    return part.replace("%", "%25").replace("/", "%2F")
+
+
+def _unescape(part: str) -> str:
+    return part.replace("%2F", "/").replace("%25", "%")
