@@ -1,0 +1,336 @@
+"""The pinned artifacts on this machine: downloaded once, verified, kept in a cache folder.
+
+Everything appears in the cache by a rename after its digest was checked, so a kill or a broken
+connection leaves nothing that looks finished. Must never start a process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from jgo.config import GlobalSettings
+from jgo.constants import MAVEN_CENTRAL_URL
+from jgo.maven import MavenContext, PythonResolver
+
+from pipeline.local.faults import ArtifactError
+from pipeline.local.pins import Pin, Pins, load
+from pipeline.local.progress import Report, Step, silent
+from pipeline.local.unpacking import tree_digest, unpack
+
+TRIES = 3
+PARALLEL = 6
+MEGABYTE = 1_000_000
+
+
+def default_cache_dir() -> Path:
+    """Give `milepost/` below the user's cache folder, by the platform's convention."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "milepost"
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(given) if Path(given).is_absolute() else Path.home() / ".cache") / "milepost"
+
+
+class Artifacts:
+    """What the local stack runs, by path; downloads what is missing.
+
+    Args:
+        cache_dir: where artifacts are kept; None: `default_cache_dir()`.
+        report: told how far downloads are.
+        repositories: Maven repositories by name; None: Maven Central and those of jgo's
+            configuration file, where a company names its mirror.
+        pins: what to download, if not what ships with Milepost.
+
+    """
+
+    def __init__(
+        self,
+        cache_dir: Path | None = None,
+        *,
+        report: Report = silent,
+        repositories: Mapping[str, str] | None = None,
+        pins: Pins | None = None,
+    ) -> None:
+        self.cache_dir = (cache_dir or default_cache_dir()).absolute()
+        self.pins = pins or load()
+        self._report = report
+        self._repositories = repositories
+        self._memo_path = self.cache_dir / "verified.json"
+
+    @property
+    def kafka_dir(self) -> Path:
+        """Folder of Kafka's jars."""
+        return self.cache_dir / f"kafka-{self.pins.kafka_version}"
+
+    @property
+    def registry_dir(self) -> Path:
+        """Folder that the registry's archive is unpacked to."""
+        return self.cache_dir / f"registry-{self.pins.registry_version}"
+
+    def class_path(self) -> list[Path]:
+        """Paths of Kafka's jars, whether they are there or not."""
+        return [self.kafka_dir / pin.filename for pin in self.pins.kafka]
+
+    def registry_jar(self) -> Path:
+        """Path of the jar that starts the registry, whether it is there or not."""
+        pin = self.pins.registry
+        return self.registry_dir / f"{pin.name}-{pin.version}-runner.jar"
+
+    def ensure(self) -> None:
+        """Verify that everything is there as pinned, and download what is not.
+
+        Raises:
+            ArtifactError: an artifact could not be had, did not match its pin, or found no room.
+
+        """
+        with self._explained():
+            if not self._missing():
+                return
+            self.cache_dir.mkdir(parents=True, exist_ok=True)
+            with self._locked():
+                jars = self._missing()
+                if not jars:
+                    return
+                self._check_room(jars)
+                partial = self.cache_dir / "partial"
+                shutil.rmtree(partial, ignore_errors=True)
+                try:
+                    self._download_all(jars, partial)
+                finally:
+                    shutil.rmtree(partial, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except ArtifactError:
+            raise
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self._no_room() from error
+            message = f"{self.cache_dir} can't be used ({error}): set MILEPOST_CACHE_DIR"
+            raise ArtifactError(message) from error
+
+    def _missing(self) -> list[Pin]:
+        """Find what has to be downloaded; remembers what it verified by length and time."""
+        memo = self._read_memo()
+        kept = dict(memo)
+        missing = [pin for pin in self.pins.kafka if not self._verified(pin, kept)]
+        if not self._registry_verified(kept):
+            missing.append(self.pins.registry)
+        if kept != memo:
+            self._write_memo(kept)
+        return missing
+
+    def _verified(self, pin: Pin, memo: dict[str, str]) -> bool:
+        path = self.kafka_dir / pin.filename
+        try:
+            seen = f"{pin.sha256} {_fingerprint(path)}"
+            if memo.get(pin.filename) == seen:
+                return True
+            if path.stat().st_size != pin.size or _sha256(path) != pin.sha256:
+                return False
+        except FileNotFoundError:
+            return False
+        memo[pin.filename] = seen
+        return True
+
+    def _registry_verified(self, memo: dict[str, str]) -> bool:
+        name = self.registry_dir.name
+        if not self.registry_jar().exists():
+            return False
+        paths = sorted(path for path in self.registry_dir.rglob("*") if path.is_file())
+        prints = hashlib.sha256("".join(f"{path} {_fingerprint(path)}" for path in paths).encode())
+        seen = f"{self.pins.registry_tree_sha256} {prints.hexdigest()}"
+        if memo.get(name) == seen:
+            return True
+        expected = (self.pins.registry_files, self.pins.registry_tree_sha256)
+        if len(paths) != expected[0] or tree_digest(self.registry_dir) != expected:
+            return False
+        memo[name] = seen
+        return True
+
+    def _read_memo(self) -> dict[str, str]:
+        try:
+            memo = json.loads(self._memo_path.read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return memo if isinstance(memo, dict) else {}
+
+    def _write_memo(self, memo: dict[str, str]) -> None:
+        # Only a shortcut: a read-only cache is verified in full each time.
+        temporary = self._memo_path.with_suffix(f".{os.getpid()}")
+        with contextlib.suppress(OSError):
+            temporary.write_text(json.dumps(memo), "utf-8")
+            temporary.replace(self._memo_path)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.cache_dir / "download.lock").open("w") as lock:
+            told = False
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if not told:
+                        self._report(Step("Waiting for a download by another process"))
+                        told = True
+                    time.sleep(0.2)
+            yield
+
+    def _check_room(self, pins: list[Pin]) -> None:
+        # The registry's archive and what it unpacks to are there at the same time.
+        needed = sum(pin.size * (2 if pin is self.pins.registry else 1) for pin in pins)
+        if shutil.disk_usage(self.cache_dir).free < needed * 1.1:
+            raise self._no_room(needed)
+
+    def _no_room(self, needed: int = 0) -> ArtifactError:
+        size = f" ({needed // MEGABYTE + 1} MB are needed)" if needed else ""
+        return ArtifactError(
+            f"No room for Kafka and the registry in {self.cache_dir}{size}: "
+            "free some disk space, or set MILEPOST_CACHE_DIR to a folder on another disk"
+        )
+
+    def _download_all(self, pins: list[Pin], partial: Path) -> None:
+        total = sum(pin.size for pin in pins)
+        download = _Download(self._context(partial), total, self._report)
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            futures = [pool.submit(download.fetch, pin) for pin in pins]
+            try:
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            finally:
+                # Also on Ctrl-C: running downloads stop at their next chunk.
+                download.stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+        for future in done:
+            future.result()
+        for pin, future in zip(pins, futures, strict=True):
+            if pin is self.pins.registry:
+                self._unpack_registry(future.result(), partial)
+            else:
+                self.kafka_dir.mkdir(parents=True, exist_ok=True)
+                future.result().replace(self.kafka_dir / pin.filename)
+        missing = self._missing()
+        if missing:
+            raise ArtifactError(
+                f"{self.kafka_dir.parent} changed while artifacts were verified "
+                f"({missing[0].coordinates}): try again"
+            )
+
+    def _unpack_registry(self, archive: Path, partial: Path) -> None:
+        self._report(Step("Unpacking the schema registry"))
+        folder = Path(tempfile.mkdtemp(dir=partial)) / "registry"
+        with tarfile.open(archive) as tar:
+            unpack(tar, folder)
+        shutil.rmtree(self.registry_dir, ignore_errors=True)
+        folder.replace(self.registry_dir)
+
+    def _context(self, partial: Path) -> MavenContext:
+        repositories = self._repositories
+        if repositories is None:
+            configured = GlobalSettings.load().repositories
+            repositories = {**configured, "central": configured.get("central", MAVEN_CENTRAL_URL)}
+        return MavenContext(
+            repo_cache=partial, remote_repos=dict(repositories), timeout=30, local_repos=[]
+        )
+
+
+class _Download:
+    """One run of downloads: counts bytes over all threads and can be stopped."""
+
+    def __init__(self, context: MavenContext, total: int, report: Report) -> None:
+        self.stop = threading.Event()
+        self._context = context
+        self._context.resolver = PythonResolver(progress_callback=self._counting)
+        self._total = total
+        self._report = report
+        self._lock = threading.Lock()
+        self._done = 0
+
+    def fetch(self, pin: Pin) -> Path:
+        """Download one artifact into the context's folder and verify it."""
+        artifact = (
+            self._context.project(pin.group, pin.name)
+            .at_version(pin.version)
+            .artifact(pin.classifier, pin.packaging)
+        )
+        path = artifact.cached_path
+        assert path is not None  # noqa: S101 - the context was given a folder
+        problem = ""
+        for _ in range(TRIES):
+            path.unlink(missing_ok=True)
+            try:
+                artifact.resolve()
+            except _StoppedError:
+                raise
+            except (OSError, RuntimeError) as error:
+                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                problem = _first_line(error)
+                continue
+            if path.stat().st_size == pin.size and _sha256(path) == pin.sha256:
+                return path
+            problem = "what arrived does not match its pinned SHA-256"
+        raise ArtifactError(
+            f"{pin.coordinates} could not be downloaded ({problem}): "
+            "connect this machine to a Maven repository (jgo's configuration file can name a "
+            "mirror), or copy the cache folder from a machine that has it and set "
+            "MILEPOST_CACHE_DIR, or set MILEPOST_BOOTSTRAP_SERVERS and MILEPOST_REGISTRY_URL "
+            "to a Kafka and a registry of your own"
+        )
+
+    @contextlib.contextmanager
+    def _counting(self, _filename: str, _size: int) -> Iterator[Callable[[int], None]]:
+        counted = 0
+
+        def count(length: int) -> None:
+            nonlocal counted
+            if self.stop.is_set():
+                raise _StoppedError
+            counted += length
+            self._add(length)
+
+        try:
+            yield count
+        except BaseException:
+            self._add(-counted)
+            raise
+
+    def _add(self, length: int) -> None:
+        with self._lock:
+            self._done += length
+            step = Step("Downloading Kafka and the schema registry", self._done, self._total)
+            self._report(step)
+
+
+class _StoppedError(Exception):
+    """Another download of the same run failed, or the user gave up."""
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fingerprint(path: Path) -> str:
+    stat = path.stat()
+    return f"{stat.st_size} {stat.st_mtime_ns}"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,210 @@
+"""One Kafka broker of the local stack: configuration, formatting, start and stop.
+
+A combined KRaft node. Must never create topics.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from confluent_kafka import KafkaException, Producer
+
+from pipeline.local.faults import StartError
+from pipeline.local.java import java
+from pipeline.local.ports import HOST, answers
+from pipeline.local.processes import Command, Process
+
+START_S = 60.0
+LOG4J = """\
+appender.file.type=RollingFile
+appender.file.name=file
+appender.file.fileName={log}
+appender.file.filePattern={log}.%i
+appender.file.layout.type=PatternLayout
+appender.file.layout.pattern=%d{{ISO8601}} %p %m (%c)%n
+appender.file.policies.type=SizeBasedTriggeringPolicy
+appender.file.policies.size=10MB
+appender.file.strategy.type=DefaultRolloverStrategy
+appender.file.strategy.max=3
+appender.console.type=Console
+appender.console.name=console
+appender.console.layout.type=PatternLayout
+appender.console.layout.pattern=%p %m%n%throwable{{short.message}}%n
+rootLogger.level=INFO
+rootLogger.appenderRef.file.ref=file
+rootLogger.appenderRef.console.ref=console
+rootLogger.appenderRef.console.level=ERROR
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Identity and addresses of one broker."""
+
+    id: int
+    port: int
+    controller_port: int
+
+
+class Broker:
+    """A broker whose data lives in `folder`.
+
+    Args:
+        folder: its own folder, kept between starts.
+        logs: folder for its output and Kafka's log.
+        node: which one of `nodes` this is.
+        nodes: all brokers of the cluster, this one among them.
+        cluster_id: identity of the cluster.
+        class_path: Kafka's jars.
+        hold: file descriptors that stay open until it has ended.
+
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        logs: Path,
+        node: Node,
+        nodes: Sequence[Node],
+        *,
+        cluster_id: str,
+        class_path: Sequence[Path],
+        hold: Sequence[int] = (),
+    ) -> None:
+        self.node = node
+        self.name = f"kafka-{node.id}"
+        self._folder = folder
+        self._logs = logs
+        self._nodes = nodes
+        self._cluster_id = cluster_id
+        self._class_path = class_path
+        self._hold = hold
+        self._process: Process | None = None
+
+    @property
+    def address(self) -> str:
+        """Where clients reach it."""
+        return f"{HOST}:{self.node.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        running = self._process is not None and self._process.exit_code() is None
+        return self._process.pid if running and self._process is not None else None
+
+    def start(self) -> None:
+        """Format its folder if it is new, and start it without waiting until it is ready."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._logs.mkdir(parents=True, exist_ok=True)
+        (self._folder / "server.properties").write_text(self._properties(), "utf-8")
+        log4j = LOG4J.format(log=self._logs / f"{self.name}.log")
+        (self._folder / "log4j2.properties").write_text(log4j, "utf-8")
+        self._format()
+        heap = ("-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20")
+        self._process = Process(
+            self._command("kafka.Kafka", "server.properties", options=heap), hold=self._hold
+        )
+
+    def wait_ready(self, within_s: float = START_S) -> None:
+        """Wait until clients are served.
+
+        Raises:
+            StartError: it ended before, or took too long.
+
+        """
+        if self._process is None:
+            raise StartError(f"{self.name} was not started")
+        self._process.wait_until(self._serves, within_s)
+
+    def port_was_taken(self) -> bool:
+        """Tell whether the last start failed because another program had one of its ports."""
+        if self._process is None or self._process.exit_code() is None:
+            return False
+        return "Address already in use" in self._process.output()
+
+    def ask_to_end(self) -> None:
+        """Let its orderly end begin."""
+        if self._process is not None:
+            self._process.ask_to_end()
+
+    def stop(self) -> None:
+        """End it in order and wait."""
+        if self._process is not None:
+            self._process.stop()
+
+    def kill(self) -> None:
+        """End it like a crash."""
+        if self._process is not None:
+            self._process.kill()
+
+    def _format(self) -> None:
+        # The mark comes last: without it nothing was ever stored here, so start afresh.
+        mark = self._folder / "formatted"
+        if mark.exists():
+            return
+        shutil.rmtree(self._folder / "data", ignore_errors=True)
+        arguments = ("format", "-t", self._cluster_id, "-c", "server.properties")
+        process = Process(
+            self._command(
+                "kafka.tools.StorageTool",
+                *arguments,
+                options=("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+            ),
+            hold=self._hold,
+        )
+        try:
+            process.wait_until(lambda: process.exit_code() == 0, START_S)
+        finally:
+            process.stop()
+        mark.write_text(self._cluster_id, "utf-8")
+
+    def _serves(self) -> bool:
+        if not answers(self.node.port):
+            return False
+        client = Producer({"bootstrap.servers": self.address, "log_level": 0})
+        try:
+            return len(client.list_topics(timeout=2).brokers) == len(self._nodes)
+        except KafkaException:
+            return False
+
+    def _command(self, main: str, *arguments: str, options: Sequence[str]) -> Command:
+        options = (*options, "-Dlog4j2.configurationFile=log4j2.properties")
+        return Command(
+            name=self.name,
+            argv=[*java(self._folder, options, self._class_path), main, *arguments],
+            cwd=self._folder,
+            log=self._logs / f"{self.name}.out.log",
+        )
+
+    def _properties(self) -> str:
+        node, replicas = self.node, min(3, len(self._nodes))
+        voters = ",".join(f"{one.id}@{HOST}:{one.controller_port}" for one in self._nodes)
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": node.id,
+            "controller.quorum.voters": voters,
+            "listeners": f"PLAINTEXT://{self.address},CONTROLLER://{HOST}:{node.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{self.address}",
+            "controller.listener.names": "CONTROLLER",
+            "log.dirs": "data",
+            "auto.create.topics.enable": "false",
+            "default.replication.factor": replicas,
+            "min.insync.replicas": max(1, replicas - 1),
+            "offsets.topic.replication.factor": replicas,
+            "offsets.topic.num.partitions": 4,
+            "transaction.state.log.replication.factor": replicas,
+            "transaction.state.log.min.isr": max(1, replicas - 1),
+            "transaction.state.log.num.partitions": 4,
+            "share.coordinator.state.topic.replication.factor": replicas,
+            "share.coordinator.state.topic.min.isr": max(1, replicas - 1),
+            "share.coordinator.state.topic.num.partitions": 1,
+            "group.initial.rebalance.delay.ms": 0,
+            # A broker that was killed is taken back after this long instead of 9 s.
+            "broker.session.timeout.ms": 3000,
+            "broker.heartbeat.interval.ms": 500,
+            "controlled.shutdown.retry.backoff.ms": 500,
+        }
+        return "".join(f"{name}={value}\n" for name, value in settings.items())

@@ -1,0 +1,60 @@
+"""Fixtures for all tests: the Kafka and registry that tests marked `kafka` share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipeline.local.stack import LocalStack
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where the tests' Kafka and registry are."""
+
+    bootstrap: str
+    registry_url: str
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kafka",
+        choices=("embedded", "external", "testcontainers"),
+        default="embedded",
+        help="Kafka and registry for the tests: start them here (default), use "
+        "MILEPOST_BOOTSTRAP_SERVERS and MILEPOST_REGISTRY_URL, or start containers",
+    )
+
+
+@pytest.fixture(scope="session")
+def stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    kind = request.config.getoption("--kafka")
+    if kind == "external":
+        yield _external()
+        return
+    if kind == "testcontainers":
+        from pipeline.local.containers import (  # noqa: PLC0415 - an extra that the other two kinds do without
+            ContainerStack,
+        )
+
+        with ContainerStack() as containers:
+            yield Stack(containers.bootstrap, containers.registry_url)
+        return
+    cache = os.environ.get("MILEPOST_CACHE_DIR")
+    folder = tmp_path_factory.mktemp("stack")
+    with LocalStack(folder, cache_dir=Path(cache) if cache else None) as local:
+        yield Stack(local.bootstrap, local.registry_url)
+
+
+def _external() -> Stack:
+    bootstrap = os.environ.get("MILEPOST_BOOTSTRAP_SERVERS")
+    registry = os.environ.get("MILEPOST_REGISTRY_URL")
+    if not bootstrap or not registry:
+        pytest.fail("--kafka=external needs MILEPOST_BOOTSTRAP_SERVERS and MILEPOST_REGISTRY_URL")
+    return Stack(bootstrap, registry)
