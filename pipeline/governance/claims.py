@@ -1,0 +1,160 @@
+"""A claim: one raw record as governance sees it, and how two claims compare.
+
+Holds the shapes of raw events and the order and equality of statements. Must never know who owns
+what.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple, TypedDict
+
+from pipeline.governance.vocabulary import PRECISION_MS, Precision
+
+
+class Reference(TypedDict):
+    """Another name of an entity."""
+
+    kind: str
+    scope: str
+    value: str
+
+
+class Stop(TypedDict):
+    """A place as a platform writes it."""
+
+    number: int | None
+    role: str | None
+    location: str | None
+    name: str | None
+    city: str | None
+    subdivision: str | None
+    country: str | None
+
+
+class RawEvent(TypedDict):
+    """The raw event of `schemas/raw-event.avsc` as a plain dictionary.
+
+    Times are ms UTC; `amount` is an integer of 1/10,000, `quantity.value` of 1/1,000,000.
+    """
+
+    event_id: str
+    platform: str
+    account: str | None
+    entity_type: str | None
+    entity_id: str | None
+    reference: Reference | None
+    native_status: str
+    native_reason: str | None
+    native_qualifier: str | None
+    classifier: str
+    occurred: int
+    occurred_precision: str
+    occurred_offset_minutes: int | None
+    recorded: int | None
+    sequence: int | None
+    stop: Stop | None
+    leg: str | None
+    attempt: str | None
+    document: str | None
+    warehouse_task: str | None
+    quantity: dict[str, Any] | None
+    amount: int | None
+    currency: str | None
+    retracts: str | None
+    orders: list[str]
+    stops: list[Stop]
+    references: list[Reference]
+    attributes: dict[str, str]
+
+
+class Origin(NamedTuple):
+    """Where a record first came in, and when it was appended there (ms UTC)."""
+
+    topic: str
+    partition: int
+    offset: int
+    received: int
+
+
+class Raw(NamedTuple):
+    """A record as it came, kept while it may still end in the dead letter."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+Order = tuple[int, int, int, str]
+"""Order of one platform's statements; the greatest is its latest."""
+
+
+class Claim:
+    """One platform's statement, with where it came from and what it may end as."""
+
+    __slots__ = (
+        "body",
+        "clock_ahead",
+        "digest",
+        "first_seen",
+        "hops",
+        "order",
+        "origin",
+        "raw",
+        "repaired_by",
+        "seq",
+        "tenant",
+    )
+
+    def __init__(
+        self,
+        body: RawEvent,
+        origin: Origin,
+        seq: int,
+        digest: bytes,
+        tenant: str,
+        *,
+        raw: Raw | None = None,
+        repaired_by: str | None = None,
+        hops: int = 0,
+    ) -> None:
+        self.body = body
+        self.origin = origin
+        self.seq = seq
+        self.digest = digest
+        self.tenant = tenant
+        self.raw = raw
+        self.repaired_by = repaired_by
+        self.hops = hops
+        self.clock_ahead = False
+        self.first_seen = origin.received
+        recorded = body["recorded"]
+        received = origin.received
+        self.order: Order = (
+            received if recorded is None or recorded > received else recorded,
+            received,
+            body["sequence"] or 0,
+            body["event_id"],
+        )
+
+
+WIDTH: Final = {str(precision): width for precision, width in PRECISION_MS.items()}
+"""Width of a precision by its wire name, ms."""
+
+
+def same_time(a: int, a_precision: str, b: int, b_precision: str) -> bool:
+    """Whether two times are one statement: equal at the coarser of their precisions."""
+    width = max(WIDTH[a_precision], WIDTH[b_precision])
+    return a == b if width == 1 else a // width == b // width
+
+
+def within(a: int, a_precision: str, b: int, b_precision: str, tolerance_ms: int) -> bool:
+    """Whether two platforms agree: the same time, or no further apart than the tolerance."""
+    return abs(a - b) <= tolerance_ms or same_time(a, a_precision, b, b_precision)
+
+
+def finer(precision: str, other: str) -> bool:
+    """Whether a precision is finer than another."""
+    return WIDTH[precision] < WIDTH[other]
+
+
+DAY: Final = str(Precision.DAY)

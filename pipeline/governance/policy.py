@@ -1,0 +1,211 @@
+"""The policy in force, as tables that the kernel asks: who owns what, where and when.
+
+Values only; they are built from a bundle by the contract. The owner of a milestone is never
+written in code, only here as data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from pipeline.governance.claims import Stop
+from pipeline.governance.vocabulary import Cardinality, Domain, Role
+
+IGNORED: Final = "ignore"
+"""Event type that a dialect gives to a native status which is no milestone."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """A row of the catalogue."""
+
+    name: str
+    entity_type: str
+    cardinality: Cardinality
+    domain: Domain
+    rank: int = 0
+    """Where its status stands in the entity's progress; 0: it has none."""
+    status: str = ""
+    partial_rank: int = 0
+    partial_status: str = ""
+    """Status while only some of the stops with `stop_roles` have it."""
+    stop_roles: frozenset[str] = frozenset()
+    predecessors: tuple[str, ...] = ()
+    strict: bool = False
+    sets_plan: bool = False
+    """Its standing claim gives the entity its stops, orders and start."""
+    closed_by: tuple[str, ...] = ()
+    """Actuals after which, at the same stop, a claim of this type comes too late."""
+    estimate_as: str = ""
+    """Event type as which a claim that is no ACTUAL is judged; empty: as itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A source or consumer system, and how it speaks."""
+
+    name: str
+    role: Role
+    tenant: str | None
+    accounts: Mapping[str, str]
+    """Tenant by the platform's own account, where it serves several."""
+    topics: frozenset[str]
+    dialect: str
+    id_rules: Mapping[str, tuple[str, ...]]
+    """Rules of normalising by entity type."""
+    clock_tolerance_ms: int
+    earliest_ms: int
+    country: str | None
+    site_list: str
+    """Name of the list that the platform's location codes are of."""
+
+
+class DialectRow(NamedTuple):
+    """When a native status means which event type; None matches anything."""
+
+    reason: str | None
+    qualifier: str | None
+    stop_role: str | None
+    classifier: str | None
+    event_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place of the site table."""
+
+    id: str
+    tenant: str | None
+    name: str
+    zone: str
+    country: str
+    region: str
+    city: str
+    subdivision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """One rule of ownership as it applies to one tenant, event type and region."""
+
+    rule: str
+    owner: str
+    deputies: Mapping[str, tuple[int, int]]
+    """By platform: rank (1 is the first) and the silence of the owner it waits out, ms."""
+    tolerance_ms: int
+    from_ms: int
+    until_ms: int
+    by_occurrence: bool
+    grace_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long claims wait and how much one entity may hold."""
+
+    region_ms: int
+    stop_ms: int
+    predecessor_ms: int
+    reference_ms: int
+    open_claims_max: int
+    seen_max: int = 64
+    hops_max: int = 3
+
+
+class ResolvedDialect(NamedTuple):
+    """What a native status means; `needs_role`: it depends on the stop's role, which is unknown."""
+
+    event_type: str | None
+    needs_role: bool = False
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Everything a decision depends on besides state and records, as one version."""
+
+    version: str
+    digest: str
+    catalogue: Mapping[str, EventType]
+    platforms: Mapping[str, Platform]
+    dialects: Mapping[str, Mapping[str, tuple[DialectRow, ...]]]
+    sites: Mapping[str, Site]
+    site_codes: Mapping[tuple[str, str], str]
+    """Site id by (list, code)."""
+    site_towns: Mapping[tuple[str, str, str], str]
+    """Site id by (city, subdivision, country)."""
+    countries: Mapping[str, str]
+    """Region by country."""
+    horizons_ms: Mapping[str, int]
+    """How far each tenant looks back; its keys are the known tenants."""
+    ownership: Mapping[tuple[str, str, str | None], tuple[Authority, ...]]
+    """By (tenant, event type, region); region None: the same in all regions."""
+    limits: Limits
+    allowed_schemas: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Fingerprints of the schemas a topic may carry; a topic that is absent: its committed one."""
+
+    def authorities(
+        self, tenant: str, event_type: str, region: str | None
+    ) -> tuple[Authority, ...] | None:
+        """Rules for a combination, in order of time; None: the bundle has none.
+
+        An unknown region answers only where all regions have one rule.
+        """
+        found = self.ownership.get((tenant, event_type, None))
+        if found is not None or region is None:
+            return found
+        return self.ownership.get((tenant, event_type, region))
+
+    def resolve_status(
+        self,
+        platform: Platform,
+        status: str,
+        reason: str | None,
+        qualifier: str | None,
+        stop_role: str | None,
+        classifier: str,
+    ) -> ResolvedDialect:
+        """Event type of a native status: the first row that fits, the most specific come first."""
+        rows = self.dialects[platform.dialect].get(status)
+        if rows is None:
+            return ResolvedDialect(None)
+        for row in rows:
+            if (
+                (row.reason is None or row.reason == reason)
+                and (row.qualifier is None or row.qualifier == qualifier)
+                and (row.classifier is None or row.classifier == classifier)
+            ):
+                if row.stop_role is None or row.stop_role == stop_role:
+                    return ResolvedDialect(row.event_type)
+                if stop_role is None:
+                    return ResolvedDialect(None, needs_role=True)
+        return ResolvedDialect(None)
+
+    def site_of(self, platform: Platform, stop: Stop | None) -> Site | None:
+        """Site that a stop names by code or by town; None: the table doesn't know it."""
+        if stop is None:
+            return None
+        code = stop["location"]
+        if code:
+            found = self.site_codes.get((platform.site_list, code.upper())) or self.site_codes.get(
+                ("", code.upper())
+            )
+            if found is not None:
+                return self.sites[found]
+        city = stop["city"]
+        if city:
+            country = stop["country"] or platform.country or ""
+            town = (city.upper(), (stop["subdivision"] or "").upper(), country.upper())
+            found = self.site_towns.get(town)
+            if found is not None:
+                return self.sites[found]
+        return None
+
+    def region_of(self, stop: Stop | None, site: Site | None) -> str | None:
+        """Region where it happened: the site's, else the country's as the record states it."""
+        if site is not None:
+            return site.region
+        if stop is None or not stop["country"]:
+            return None
+        return self.countries.get(stop["country"].upper(), stop["country"].upper())
