@@ -10,7 +10,6 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import sys
@@ -68,7 +67,6 @@ class Artifacts:
         self.pins = pins or load()
         self._report = report
         self._repositories = repositories
-        self._memo_path = self.cache_dir / "verified.json"
 
     @property
     def kafka_dir(self) -> Path:
@@ -125,57 +123,14 @@ class Artifacts:
             raise ArtifactError(message) from error
 
     def _missing(self) -> list[Pin]:
-        """Find what has to be downloaded; remembers what it verified by length and time."""
-        memo = self._read_memo()
-        kept = dict(memo)
-        missing = [pin for pin in self.pins.kafka if not self._verified(pin, kept)]
-        if not self._registry_verified(kept):
-            missing.append(self.pins.registry)
-        if kept != memo:
-            self._write_memo(kept)
-        return missing
-
-    def _verified(self, pin: Pin, memo: dict[str, str]) -> bool:
-        path = self.kafka_dir / pin.filename
-        try:
-            seen = f"{pin.sha256} {_fingerprint(path)}"
-            if memo.get(pin.filename) == seen:
-                return True
-            if path.stat().st_size != pin.size or _sha256(path) != pin.sha256:
-                return False
-        except FileNotFoundError:
-            return False
-        memo[pin.filename] = seen
-        return True
-
-    def _registry_verified(self, memo: dict[str, str]) -> bool:
-        name = self.registry_dir.name
-        if not self.registry_jar().exists():
-            return False
-        paths = sorted(path for path in self.registry_dir.rglob("*") if path.is_file())
-        prints = hashlib.sha256("".join(f"{path} {_fingerprint(path)}" for path in paths).encode())
-        seen = f"{self.pins.registry_tree_sha256} {prints.hexdigest()}"
-        if memo.get(name) == seen:
-            return True
+        """Find what has to be downloaded: everything is read and compared with its pin."""
+        missing = [
+            pin for pin in self.pins.kafka if not _matches(self.kafka_dir / pin.filename, pin)
+        ]
         expected = (self.pins.registry_files, self.pins.registry_tree_sha256)
-        if len(paths) != expected[0] or tree_digest(self.registry_dir) != expected:
-            return False
-        memo[name] = seen
-        return True
-
-    def _read_memo(self) -> dict[str, str]:
-        try:
-            memo = json.loads(self._memo_path.read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return memo if isinstance(memo, dict) else {}
-
-    def _write_memo(self, memo: dict[str, str]) -> None:
-        # Only a shortcut: a read-only cache is verified in full each time.
-        temporary = self._memo_path.with_suffix(f".{os.getpid()}")
-        with contextlib.suppress(OSError):
-            temporary.write_text(json.dumps(memo), "utf-8")
-            temporary.replace(self._memo_path)
+        if tree_digest(self.registry_dir) != expected:
+            missing.append(self.pins.registry)
+        return missing
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -282,7 +237,7 @@ class _Download:
                     raise
                 problem = _first_line(error)
                 continue
-            if path.stat().st_size == pin.size and _sha256(path) == pin.sha256:
+            if _matches(path, pin):
                 return path
             problem = "what arrived does not match its pinned SHA-256"
         raise ArtifactError(
@@ -321,14 +276,13 @@ class _StoppedError(Exception):
     """Another download of the same run failed, or the user gave up."""
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fingerprint(path: Path) -> str:
-    stat = path.stat()
-    return f"{stat.st_size} {stat.st_mtime_ns}"
+def _matches(path: Path, pin: Pin) -> bool:
+    try:
+        with path.open("rb") as file:
+            same_size = os.fstat(file.fileno()).st_size == pin.size
+            return same_size and hashlib.file_digest(file, "sha256").hexdigest() == pin.sha256
+    except FileNotFoundError:
+        return False
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException, Producer
 
-from pipeline.local.faults import StartError
 from pipeline.local.java import java
 from pipeline.local.ports import HOST, answers
 from pipeline.local.processes import Command, Process
+from pipeline.local.server import Server
 
-START_S = 60.0
+FORMAT_S = 60.0
 LOG4J = """\
 appender.file.type=RollingFile
 appender.file.name=file
@@ -49,7 +49,7 @@ class Node:
     controller_port: int
 
 
-class Broker:
+class Broker(Server):
     """A broker whose data lives in `folder`.
 
     Args:
@@ -74,29 +74,23 @@ class Broker:
         class_path: Sequence[Path],
         hold: Sequence[int] = (),
     ) -> None:
+        super().__init__(
+            f"kafka-{node.id}",
+            ports=(node.port, node.controller_port),
+            ready_within_s=60.0,
+            hold=hold,
+        )
         self.node = node
-        self.name = f"kafka-{node.id}"
+        self.address = f"{HOST}:{node.port}"
+        self.url = self.address
         self._folder = folder
         self._logs = logs
         self._nodes = nodes
         self._cluster_id = cluster_id
         self._class_path = class_path
-        self._hold = hold
-        self._process: Process | None = None
 
-    @property
-    def address(self) -> str:
-        """Where clients reach it."""
-        return f"{HOST}:{self.node.port}"
-
-    @property
-    def pid(self) -> int | None:
-        """Process id while it runs."""
-        running = self._process is not None and self._process.exit_code() is None
-        return self._process.pid if running and self._process is not None else None
-
-    def start(self) -> None:
-        """Format its folder if it is new, and start it without waiting until it is ready."""
+    def command(self) -> Command:
+        """Write its configuration, and format its folder if it is new."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._logs.mkdir(parents=True, exist_ok=True)
         (self._folder / "server.properties").write_text(self._properties(), "utf-8")
@@ -104,64 +98,10 @@ class Broker:
         (self._folder / "log4j2.properties").write_text(log4j, "utf-8")
         self._format()
         heap = ("-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20")
-        self._process = Process(
-            self._command("kafka.Kafka", "server.properties", options=heap), hold=self._hold
-        )
+        return self._java(heap, "kafka.Kafka", "server.properties")
 
-    def wait_ready(self, within_s: float = START_S) -> None:
-        """Wait until clients are served.
-
-        Raises:
-            StartError: it ended before, or took too long.
-
-        """
-        if self._process is None:
-            raise StartError(f"{self.name} was not started")
-        self._process.wait_until(self._serves, within_s)
-
-    def port_was_taken(self) -> bool:
-        """Tell whether the last start failed because another program had one of its ports."""
-        if self._process is None or self._process.exit_code() is None:
-            return False
-        return "Address already in use" in self._process.output()
-
-    def ask_to_end(self) -> None:
-        """Let its orderly end begin."""
-        if self._process is not None:
-            self._process.ask_to_end()
-
-    def stop(self) -> None:
-        """End it in order and wait."""
-        if self._process is not None:
-            self._process.stop()
-
-    def kill(self) -> None:
-        """End it like a crash."""
-        if self._process is not None:
-            self._process.kill()
-
-    def _format(self) -> None:
-        # The mark comes last: without it nothing was ever stored here, so start afresh.
-        mark = self._folder / "formatted"
-        if mark.exists():
-            return
-        shutil.rmtree(self._folder / "data", ignore_errors=True)
-        arguments = ("format", "-t", self._cluster_id, "-c", "server.properties")
-        process = Process(
-            self._command(
-                "kafka.tools.StorageTool",
-                *arguments,
-                options=("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
-            ),
-            hold=self._hold,
-        )
-        try:
-            process.wait_until(lambda: process.exit_code() == 0, START_S)
-        finally:
-            process.stop()
-        mark.write_text(self._cluster_id, "utf-8")
-
-    def _serves(self) -> bool:
+    def serves(self) -> bool:
+        """Tell whether clients reach it and it knows all brokers."""
         if not answers(self.node.port):
             return False
         client = Producer({"bootstrap.servers": self.address, "log_level": 0})
@@ -170,7 +110,27 @@ class Broker:
         except KafkaException:
             return False
 
-    def _command(self, main: str, *arguments: str, options: Sequence[str]) -> Command:
+    def _format(self) -> None:
+        # The mark comes last: without it nothing was ever stored here, so start afresh.
+        mark = self._folder / "formatted"
+        if mark.exists():
+            return
+        shutil.rmtree(self._folder / "data", ignore_errors=True)
+        process = Process(
+            self._java(
+                ("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+                "kafka.tools.StorageTool",
+                *("format", "-t", self._cluster_id, "-c", "server.properties"),
+            ),
+            hold=self._hold,
+        )
+        try:
+            process.wait_until(lambda: process.exit_code() == 0, FORMAT_S)
+        finally:
+            process.stop()
+        mark.write_text(self._cluster_id, "utf-8")
+
+    def _java(self, options: Sequence[str], main: str, *arguments: str) -> Command:
         options = (*options, "-Dlog4j2.configurationFile=log4j2.properties")
         return Command(
             name=self.name,

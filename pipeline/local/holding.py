@@ -28,7 +28,8 @@ class Part:
     """A process of the stack."""
 
     name: str
-    pid: int
+    pid: int | None
+    """None while it does not run."""
     url: str | None = None
 
 
@@ -38,6 +39,9 @@ class Account:
 
     pid: int
     ready: bool = False
+    """Kafka and the registry serve."""
+    complete: bool = False
+    """So does everything else that was asked for."""
     bootstrap: str = ""
     registry_url: str = ""
     started_ms: int = 0

@@ -11,6 +11,8 @@ import json
 import socket
 from pathlib import Path
 
+import httpx
+
 HOST = "127.0.0.1"
 
 
@@ -59,6 +61,16 @@ def answers(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def http_answers(url: str) -> bool:
+    """Tell whether a GET of a loopback URL is answered with 200."""
+    try:
+        # The environment may name a proxy; loopback must not go there.
+        with httpx.Client(trust_env=False, timeout=2) as client:
+            return client.get(url).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
 
 
 def unused() -> int:

@@ -5,21 +5,19 @@ Must never know which schemas it holds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import httpx
-
-from pipeline.local.faults import StartError
 from pipeline.local.java import java
-from pipeline.local.ports import HOST
-from pipeline.local.processes import Command, Process
+from pipeline.local.ports import HOST, http_answers
+from pipeline.local.processes import Command
+from pipeline.local.server import Server
 
-START_S = 90.0
 API = "/apis/ccompat/v7"
 """The API that Confluent's clients speak."""
 
 
-class Registry:
+class Registry(Server):
     """A registry whose data lives in `folder`.
 
     Args:
@@ -31,33 +29,24 @@ class Registry:
 
     """
 
-    name = "registry"
-
     def __init__(
-        self, folder: Path, logs: Path, port: int, *, jar: Path, hold: tuple[int, ...] = ()
+        self, folder: Path, logs: Path, port: int, *, jar: Path, hold: Sequence[int] = ()
     ) -> None:
-        self.url = f"http://{HOST}:{port}{API}"
+        super().__init__("registry", ports=(port,), ready_within_s=90.0, hold=hold)
+        self.url: str = f"http://{HOST}:{port}{API}"
         self._folder = folder
         self._logs = logs
         self._port = port
         self._jar = jar
-        self._hold = hold
-        self._process: Process | None = None
 
-    @property
-    def pid(self) -> int | None:
-        """Process id while it runs."""
-        running = self._process is not None and self._process.exit_code() is None
-        return self._process.pid if running and self._process is not None else None
-
-    def start(self) -> None:
-        """Start it without waiting until it is ready."""
+    def command(self) -> Command:
+        """Prepare its folder and tell how it is started."""
         self._folder.mkdir(parents=True, exist_ok=True)
         options = (
             *("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
             "-Djava.util.logging.manager=org.jboss.logmanager.LogManager",
         )
-        command = Command(
+        return Command(
             name=self.name,
             argv=[*java(self._folder, options, [self._jar]), "io.quarkus.runner.GeneratedMain"],
             cwd=self._folder,
@@ -65,49 +54,12 @@ class Registry:
             env={
                 "QUARKUS_HTTP_HOST": HOST,
                 "QUARKUS_HTTP_PORT": str(self._port),
-                # Relative to its folder: the path may hold what a URL may not.
+                # Relative to its folder: the path may hold what such a URL may not.
                 "REGISTRY_DATASOURCE_URL": "jdbc:h2:file:./data",
-                "QUARKUS_LOG_CONSOLE_COLOR": "false",
+                "REGISTRY_AUTH_ENABLED": "false",
             },
         )
-        self._process = Process(command, hold=self._hold)
 
-    def wait_ready(self, within_s: float = START_S) -> None:
-        """Wait until it answers.
-
-        Raises:
-            StartError: it ended before, or took too long.
-
-        """
-        if self._process is None:
-            raise StartError(f"{self.name} was not started")
-        self._process.wait_until(self._serves, within_s)
-
-    def port_was_taken(self) -> bool:
-        """Tell whether the last start failed because another program had its port."""
-        if self._process is None or self._process.exit_code() is None:
-            return False
-        return "already bound" in self._process.output()
-
-    def ask_to_end(self) -> None:
-        """Let its orderly end begin."""
-        if self._process is not None:
-            self._process.ask_to_end()
-
-    def stop(self) -> None:
-        """End it in order and wait."""
-        if self._process is not None:
-            self._process.stop()
-
-    def kill(self) -> None:
-        """End it like a crash."""
-        if self._process is not None:
-            self._process.kill()
-
-    def _serves(self) -> bool:
-        try:
-            # The environment may name a proxy; loopback must not go there.
-            with httpx.Client(trust_env=False, timeout=2) as client:
-                return client.get(f"{self.url}/subjects").status_code == httpx.codes.OK
-        except httpx.TransportError:
-            return False
+    def serves(self) -> bool:
+        """Tell whether the API answers."""
+        return http_answers(f"{self.url}/subjects")

@@ -25,6 +25,7 @@ from pipeline.local.holding import Account, Holding, Part, held
 from pipeline.local.ports import Ports
 from pipeline.local.progress import Report, Step, silent
 from pipeline.local.registry import Registry
+from pipeline.local.server import Server
 from pipeline.settings import Settings
 
 TRIES = 3
@@ -50,6 +51,8 @@ class LocalStack:
         cache_dir: where artifacts are kept; None: the user's cache folder.
         brokers: number of brokers, fixed when the folder is first used.
         report: told what is being done.
+        external: a Kafka and a registry that run elsewhere: then none are started here, and the
+            folder is only held.
 
     """
 
@@ -60,15 +63,19 @@ class LocalStack:
         cache_dir: Path | None = None,
         brokers: int = 1,
         report: Report = silent,
+        external: Addresses | None = None,
     ) -> None:
         self.state_dir = state_dir.absolute()
+        self.brokers: Sequence[Broker] = ()
+        self.registry: Registry | None = None
         self._report = report
         self._artifacts = Artifacts(cache_dir, report=report)
         self._count = brokers
+        self._external = external
         self._holding = Holding(state_dir)
+        self._lock: int | None = None
+        self._ports: Ports | None = None
         self._started_ms = 0
-        self.brokers: Sequence[Broker] = ()
-        self.registry: Registry | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -85,17 +92,38 @@ class LocalStack:
     @property
     def bootstrap(self) -> str:
         """Kafka bootstrap servers."""
+        if self._external is not None:
+            return self._external.bootstrap
         return ",".join(broker.address for broker in self.brokers)
 
     @property
     def registry_url(self) -> str:
         """Base URL of the registry's Confluent-compatible API."""
-        return self.registry.url if self.registry else ""
+        if self._external is not None:
+            return self._external.registry_url
+        return "" if self.registry is None else self.registry.url
 
     @property
     def addresses(self) -> Addresses:
         """Where both are."""
         return Addresses(self.bootstrap, self.registry_url)
+
+    @property
+    def hold(self) -> tuple[int, ...]:
+        """File descriptors that further processes of a started stack keep open: its lock."""
+        return () if self._lock is None else (self._lock,)
+
+    @property
+    def ports(self) -> Ports:
+        """Where further processes of a started stack get their ports."""
+        if self._ports is None:
+            raise StartError(f"The stack in {self.state_dir} was not started")
+        return self._ports
+
+    @property
+    def parts(self) -> list[Server]:
+        """The stack's own processes."""
+        return [*self.brokers, *([] if self.registry is None else [self.registry])]
 
     def start(self) -> None:
         """Start both and wait until they serve.
@@ -106,12 +134,13 @@ class LocalStack:
             StartError: a process did not become ready; nothing is left running.
 
         """
-        self._artifacts.ensure()
-        lock = self._holding.take()
+        if self._external is None:
+            self._artifacts.ensure()
+        self._lock = self._holding.take()
         try:
-            cluster_id = self._cluster_id()
-            ports = Ports(self.state_dir / "ports.json")
-            self._start_all(ports, cluster_id, lock)
+            self._ports = Ports(self.state_dir / "ports.json")
+            if self._external is None:
+                self._start_all(self._ports, self._cluster_id())
             self._started_ms = time.time_ns() // 1_000_000
             self.tell()
         except BaseException:
@@ -122,29 +151,37 @@ class LocalStack:
         """End both in order, and let go of the folder. Does nothing if nothing runs."""
         self._stop_parts()
         self._holding.release()
+        self._lock = None
 
-    def tell(self, parts: Sequence[Part] = ()) -> None:
-        """Write the state file, with `parts` beside the stack's own processes."""
-        mine = [Part(one.name, one.pid) for one in self._parts() if one.pid is not None]
+    def tell(self, more: Sequence[Server] = (), *, complete: bool = True) -> None:
+        """Write the state file, with the parts `more` beside the stack's own.
+
+        Args:
+            more: further processes that run on the stack.
+            complete: whether everything that was asked for is ready.
+
+        """
+        parts = [Part(part.name, part.pid, part.url) for part in (*self.parts, *more)]
         account = Account(
             pid=os.getpid(),
             ready=True,
+            complete=complete,
             bootstrap=self.bootstrap,
             registry_url=self.registry_url,
             started_ms=self._started_ms,
-            parts=(*mine, *parts),
+            parts=tuple(parts),
         )
         self._holding.tell(account)
 
-    def _start_all(self, ports: Ports, cluster_id: str, lock: int) -> None:
+    def _start_all(self, ports: Ports, cluster_id: str) -> None:
         choose = ports.choose
         for attempt in range(TRIES):
             self._report(Step("Starting Kafka and the schema registry"))
-            self._lay_out(choose, cluster_id, lock)
+            self._lay_out(choose, cluster_id)
             try:
                 self._run_parts()
             except StartError:
-                taken = any(part.port_was_taken() for part in self._parts())
+                taken = any(part.port_was_taken() for part in self.parts)
                 self._stop_parts()
                 if not taken or attempt == TRIES - 1:
                     raise
@@ -152,7 +189,7 @@ class LocalStack:
                 continue
             return
 
-    def _lay_out(self, choose: Callable[[str], int], cluster_id: str, lock: int) -> None:
+    def _lay_out(self, choose: Callable[[str], int], cluster_id: str) -> None:
         numbers = range(1, self._count + 1)
         nodes = [Node(n, choose(f"kafka-{n}"), choose(f"controller-{n}")) for n in numbers]
         logs = self.state_dir / "logs"
@@ -164,7 +201,7 @@ class LocalStack:
                 nodes,
                 cluster_id=cluster_id,
                 class_path=self._artifacts.class_path(),
-                hold=(lock,),
+                hold=self.hold,
             )
             for node in nodes
         )
@@ -173,22 +210,19 @@ class LocalStack:
             logs,
             choose("registry"),
             jar=self._artifacts.registry_jar(),
-            hold=(lock,),
+            hold=self.hold,
         )
 
-    def _parts(self) -> list[Broker | Registry]:
-        return [*self.brokers, *([self.registry] if self.registry else [])]
-
     def _run_parts(self) -> None:
-        for part in reversed(self._parts()):
+        for part in reversed(self.parts):
             part.start()
-        for part in self._parts():
+        for part in self.parts:
             part.wait_ready()
 
     def _stop_parts(self) -> None:
-        for part in self._parts():
+        for part in self.parts:
             part.ask_to_end()
-        for part in self._parts():
+        for part in self.parts:
             part.stop()
 
     def _cluster_id(self) -> str:
