@@ -1,8 +1,8 @@
 """Avro in Confluent wire format: magic byte 0, four-byte big-endian schema id, datum.
 
 Records are plain dictionaries named after the Avro fields: timestamps are integer ms UTC, decimals
-are scaled integers (an amount of 12.50 at scale 4 is 125000). Must never ask a registry: schemas are
-handed in by id.
+are scaled integers (an amount of 12.50 at scale 4 is 125000). Must never ask a registry: schemas
+are handed in by id.
 """
 
 from __future__ import annotations

@@ -1,0 +1,106 @@
+"""YAML files that people edit: parsed, with the line of every value for errors to point at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import ValidationError
+
+Location = tuple[str | int, ...]
+
+
+class Finding(NamedTuple):
+    """Something in a file that a person should change."""
+
+    file: str
+    line: int
+    what: str
+    why: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """One line for a terminal."""
+        return f"{self.file}:{self.line}: {self.what} ({self.why}). {self.remedy}"
+
+
+class InvalidFileError(ValueError):
+    """A file that can't be used; `findings` say where and why."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__("\n".join(str(finding) for finding in findings))
+        self.findings = list(findings)
+
+
+class Document(NamedTuple):
+    """A parsed file."""
+
+    file: str
+    content: Any
+    lines: dict[Location, int]
+
+    def line(self, location: Location) -> int:
+        """Line of a value, or of the nearest thing around it."""
+        while location:
+            if location in self.lines:
+                return self.lines[location]
+            location = location[:-1]
+        return 1
+
+    def findings(self, error: ValidationError) -> list[Finding]:
+        """What pydantic has against the content, by line."""
+        found = []
+        for item in error.errors():
+            location = tuple(part for part in item["loc"] if not str(part).startswith("function-"))
+            name = ".".join(str(part) for part in location) or "the file"
+            remedy = (
+                "Remove it, or correct the spelling"
+                if item["type"] == "extra_forbidden"
+                else "Correct the value"
+            )
+            found.append(Finding(self.file, self.line(location), name, item["msg"], remedy))
+        return found
+
+
+def read(path: Path, root: Path) -> Document:
+    """Parse a file.
+
+    Args:
+        path: the file.
+        root: folder that findings name it relative to.
+
+    Raises:
+        InvalidFileError: it is missing or no YAML.
+
+    """
+    name = path.relative_to(root).as_posix()
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except FileNotFoundError:
+        finding = Finding(name, 1, "missing", "the bundle needs it", f"Create {name}")
+        raise InvalidFileError([finding]) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = 1 if mark is None else mark.line + 1
+        finding = Finding(name, line, "no YAML", str(error.problem), "Correct the syntax")
+        raise InvalidFileError([finding]) from None
+    lines: dict[Location, int] = {}
+    if node is not None:
+        _index(node, (), lines)
+    return Document(name, content, lines)
+
+
+def _index(node: yaml.Node, location: Location, lines: dict[Location, int]) -> None:
+    lines[location] = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*location, str(key.value))
+            _index(value, inner, lines)
+            lines[inner] = key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for position, value in enumerate(node.value):
+            _index(value, (*location, position), lines)
