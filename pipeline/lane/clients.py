@@ -1,0 +1,97 @@
+"""How the lane's Kafka clients are configured, in one place.
+
+Every client gets the application's `client` settings (addresses, SASL, TLS) beneath its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import KafkaError
+
+from .config import LaneConfig
+
+OnError = Callable[[KafkaError], None]
+
+
+def member(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
+    """Consumer that belongs to the group and reads every input."""
+    own: dict[str, Any] = {
+        "group.id": config.group,
+        "client.id": config.member,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+        "partition.assignment.strategy": "range",
+        "session.timeout.ms": config.session_ms,
+        "heartbeat.interval.ms": config.heartbeat_ms,
+        "allow.auto.create.topics": False,
+        # librdkafka's defaults wait a second before fetching on; a fast consumer starves
+        "queued.min.messages": 30_000,
+        "fetch.queue.backoff.ms": 10,
+        "queued.max.messages.kbytes": 65_536,
+        "fetch.wait.max.ms": 100,
+        "error_cb": on_error,
+    }
+    if config.static_membership:
+        own["group.instance.id"] = config.member
+    return {**config.client, **own}
+
+
+def changelog_reader(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
+    """Consumer outside the group that reads committed state back."""
+    return {
+        **config.client,
+        "group.id": f"{config.member}-restore",
+        "client.id": f"{config.member}-restore",
+        "enable.auto.commit": False,
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+        "auto.offset.reset": "earliest",
+        "fetch.wait.max.ms": 50,
+        "error_cb": on_error,
+    }
+
+
+def observer(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
+    """Consumer that never reads: it asks where logs start and end, open transactions included."""
+    return {
+        **config.client,
+        "group.id": f"{config.member}-lookup",
+        "client.id": f"{config.member}-lookup",
+        "enable.auto.commit": False,
+        "isolation.level": "read_uncommitted",
+        "allow.auto.create.topics": False,
+        "error_cb": on_error,
+    }
+
+
+def writer(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
+    """Transactional producer of outputs, changelog and offsets."""
+    return {
+        **config.client,
+        "transactional.id": config.member,
+        "client.id": config.member,
+        "transaction.timeout.ms": config.transaction_timeout_ms,
+        "linger.ms": 5,
+        "batch.num.messages": 100_000,
+        "batch.size": 1_000_000,
+        "queue.buffering.max.messages": 1_000_000,
+        "error_cb": on_error,
+    }
+
+
+def ticker(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
+    """Plain producer of ticks: they must not wait for a transaction."""
+    return {
+        **config.client,
+        "client.id": f"{config.member}-ticks",
+        "enable.idempotence": True,
+        "acks": "all",
+        "linger.ms": 0,
+        "message.timeout.ms": 10_000,
+        "error_cb": on_error,
+    }

@@ -1,0 +1,433 @@
+"""The reading side of a lane: group membership, what is fetched, and cutting batches.
+
+All positions are the lane's own. There is one way to move them: assign the whole set anew, with an
+explicit offset for each; a deferred or lost input is left out of the set. (A group with an eager
+protocol allows no incremental assign, and `seek` and `pause` have states in which they fail.)
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from confluent_kafka import (
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from . import clients
+from .config import LaneConfig, LaneError, TopicRefusedError
+from .leaving import Watchdog
+from .lookup import (
+    Answer,
+    AskEnds,
+    AskSpan,
+    EndsKnown,
+    InputsKnown,
+    Lookup,
+    SpanKnown,
+    append_time_remedy,
+)
+from .model import (
+    TICK_HEADER,
+    Decided,
+    Deferred,
+    Observer,
+    PartitionBatch,
+    Processor,
+    Record,
+    Restored,
+)
+from .reading import Reading, TickPlan
+from .restore import Restorer
+from .ticker import Ticker
+
+log = logging.getLogger(__name__)
+
+S = TypeVar("S")
+
+IDLE_S = 0.1
+"""How long an idle round waits for a first record."""
+LEAVE_S = 5.0
+"""How long a stopping worker waits for its revoke."""
+
+
+@dataclass(slots=True)
+class Part(Generic[S]):
+    """An owned partition number, with what its processor last said about the state."""
+
+    state: S
+    reading: Reading
+    plan: TickPlan
+    due_ms: int | None
+    inputs: Collection[str] | None
+
+
+class Inlet(Generic[S]):
+    """Owns the group's consumer and the states. Used on the lane's thread only."""
+
+    def __init__(
+        self,
+        config: LaneConfig,
+        processor: Processor[S],
+        observer: Observer,
+        watchdog: Watchdog,
+        on_error: clients.OnError,
+    ) -> None:
+        self._config = config
+        self._processor = processor
+        self._observer = observer
+        self._watchdog = watchdog
+        self._inbox: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._inputs = config.topics
+        self._refetch = False
+        self.parts: dict[int, Part[S]] = {}
+        self.noted: frozenset[int] | None = None
+        """An assignment that was noted and not restored yet: nothing is fetched meanwhile."""
+        self.generation = 0
+        """Counts the times that all states were dropped; what is older is void."""
+        self.group: Any = None
+        """Group metadata of the assignment, for its transactions."""
+        self.lookup = Lookup(config, self._inbox.put, on_error)
+        self._ticker = Ticker(config, self._on_tick_failed, on_error)
+        self._consumer = Consumer(clients.member(config, on_error))
+        self._restorer = Restorer(config, self._consumer, watchdog, observer, on_error)
+
+    def join(self) -> None:
+        """Join the group; partitions arrive while `take` runs."""
+        self._consumer.subscribe(
+            [self._config.control_topic],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_revoke,
+        )
+
+    def close(self) -> None:
+        """Stop reading; with `leave_on_stop` others get the partitions at once."""
+        self._watchdog.step("leave the group", LEAVE_S + 10)
+        if self._config.leave_on_stop:
+            # close() alone keeps a static member's place until its session ends
+            self._consumer.unsubscribe()
+            until = time.monotonic() + LEAVE_S
+            while self.parts and time.monotonic() < until:
+                self._consumer.poll(IDLE_S)
+        self._watchdog.step("close", 30)
+        self._consumer.close()
+        self._ticker.close(1.0)
+        self.lookup.close(5.0)
+
+    # Callbacks: inside consume(), poll() and close(). They note and drop, nothing else.
+
+    def _on_assign(self, consumer: Consumer, given: list[TopicPartition]) -> None:
+        consumer.assign([])
+        self._drop()
+        self.noted = frozenset(each.partition for each in given)
+        log.info("assigned partitions %s", sorted(self.noted))
+
+    def _on_revoke(self, consumer: Consumer, taken: list[TopicPartition]) -> None:
+        self._drop()
+        self.noted = None
+        consumer.unassign()
+        log.info("revoked partitions %s", sorted(each.partition for each in taken))
+
+    def _drop(self) -> None:
+        self.parts.clear()
+        self.group = None
+        self.generation += 1
+
+    # Between batches
+
+    def reload(self) -> None:
+        """Forget every state, as if the same partitions had just been assigned."""
+        self.noted = frozenset(self.parts)
+        self._drop()
+        self._consumer.assign([])
+
+    def restore(self, noted: frozenset[int]) -> bool:
+        """Read back state and positions of the noted assignment; False: it changed meanwhile."""
+        began = time.monotonic()
+        generation = self.generation
+
+        def interrupted() -> bool:
+            self._serve()
+            return self.generation != generation
+
+        changelog = {}
+        if noted:
+            read = self._restorer.read(noted, self._inputs, interrupted)
+            if read is None:
+                return False
+            changelog = read
+            self._watchdog.step("rebuild state", 600)
+            parts = {number: self._part(number, changelog[number]) for number in sorted(noted)}
+            group = self._consumer.consumer_group_metadata()
+            if interrupted():
+                return False
+            self.parts, self.group = parts, group
+        self.noted = None
+        self._observer.assigned(noted)
+        if noted:
+            keys = sum(len(kept) for kept in changelog.values())
+            took = time.monotonic() - began
+            log.info("restored %s: %d keys, %.3f s", sorted(noted), keys, took)
+            self._observer.restored(
+                Restored(tuple(sorted(noted)), self._restorer.records, keys, took)
+            )
+        self._fetch()
+        return True
+
+    def _part(self, number: int, changelog: dict[bytes, bytes]) -> Part[S]:
+        state = self._processor.restore(number, changelog)
+        part = Part(
+            state,
+            Reading(number, self._processor.positions(state)),
+            TickPlan(self._config.tick_interval_s, self._config.tick_pause_s, time.monotonic()),
+            self._processor.due_ms(state),
+            self._processor.inputs(state),
+        )
+        part.reading.select(self._chosen(part))
+        return part
+
+    def _chosen(self, part: Part[S]) -> frozenset[str]:
+        """Inputs that a partition reads: its own choice among the lane's, and the control topic."""
+        if part.inputs is None:
+            return self._inputs
+        return self._inputs.intersection(part.inputs) | {self._config.control_topic}
+
+    def _fetch(self) -> None:
+        """Assign everything that is to be read, each at its position."""
+        self._refetch = False
+        self._consumer.assign(
+            [
+                TopicPartition(topic, number, position)
+                for number, part in self.parts.items()
+                for topic, position in part.reading.wanted().items()
+            ]
+        )
+
+    def settle(self, batch: PartitionBatch[S], answer: Decided | Deferred) -> None:
+        """Note what the agent said about a partition, while no batch is with the agent.
+
+        Raises:
+            LaneError: the positions contradict the batch.
+
+        """
+        part = self.parts[batch.partition]
+        if isinstance(answer, Deferred):
+            log.warning("partition %d put off for %.1f s: %s",
+                        batch.partition, answer.seconds, answer.why)  # fmt: skip
+            at = time.monotonic() + answer.seconds
+            part.reading.put_back(batch, answer.topics, at)
+            self._observer.deferred(batch.partition, answer)
+            self._refetch = True
+            return
+        check_positions(batch, answer)
+        part.due_ms = self._processor.due_ms(part.state)
+        inputs = self._processor.inputs(part.state)
+        if inputs != part.inputs:
+            part.inputs = inputs
+            self._refetch |= part.reading.select(self._chosen(part))
+
+    def tend(self) -> None:
+        """Do what is due between batches: answers, ends of deferrals, ticks."""
+        while not self._inbox.empty():
+            self._hear(self._inbox.get())
+        now, wall_ms = time.monotonic(), time.time_ns() // 1_000_000
+        for number, part in self.parts.items():
+            self._refetch |= part.reading.wake(now)
+            if part.plan.wanted(now, wall_ms, part.due_ms):
+                part.plan.written(now, self._ticker.write(number))
+        self._ticker.poll()
+        if self._refetch and self.noted is None:
+            self._fetch()
+
+    def _on_tick_failed(self, number: int, token: bytes) -> None:
+        if number in self.parts:
+            self.parts[number].plan.failed(token)
+
+    def _hear(self, answer: Answer) -> None:
+        """Take in an answer of the lookup thread, unless it is about a former assignment."""
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, InputsKnown):
+            self._inputs = answer.question.topics
+            for part in self.parts.values():
+                self._refetch |= part.reading.select(self._chosen(part))
+            answer.question.answer.set_result(self._inputs)
+            log.info("inputs are now %s", sorted(self._inputs))
+            return
+        question = answer.question
+        if question.generation != self.generation or question.partition not in self.parts:
+            return
+        reading = self.parts[question.partition].reading
+        if isinstance(answer, EndsKnown):
+            lags = reading.aim(answer.question.append_ms, answer.ends)
+            self._observer.lag(question.partition, lags)
+        else:
+            self._found(reading, answer)
+
+    def _found(self, reading: Reading, answer: SpanKnown) -> None:
+        """Go on with inputs whose position was not in their log."""
+        for topic, (start, end) in answer.spans.items():
+            try:
+                gap = reading.found(topic, start, end)
+            except ValueError as error:
+                raise LaneError(
+                    f"input {topic!r}, partition {reading.partition}: {error}: the topic was made "
+                    "anew or has lost records; state and input no longer belong together"
+                ) from None
+            if gap is not None:
+                log.warning("input %r, partition %d: offsets %d to %d were gone before they were "
+                            "read", topic, reading.partition, gap.first, gap.next - 1)  # fmt: skip
+                self._observer.gap(reading.partition, gap)
+        self._refetch = True
+
+    # Reading
+
+    def take(self, wait: bool) -> tuple[dict[int, PartitionBatch[S]], int]:  # noqa: FBT001
+        """Read what lies ready and cut batches; with `wait`, gather a little when idle.
+
+        Returns:
+            Batches by partition number, and how many records they hold.
+
+        Raises:
+            LaneError: the log can't be read on.
+            KafkaException: nor can it.
+
+        """
+        if wait:
+            messages = self._consumer.consume(1, IDLE_S)
+            if messages:
+                rest = self._config.batch_records_max - 1
+                messages += self._consumer.consume(rest, self._config.linger_s) if rest else []
+        else:
+            messages = self._consumer.consume(self._config.batch_records_max, 0)
+        if self.noted is not None or not self.parts:
+            for message in messages:
+                self._complain(message)
+            return {}, 0
+        records = self._sort(messages)
+        batches = {}
+        for number, part in self.parts.items():
+            batch = part.reading.cut(records.get(number, []), part.state)
+            if batch is not None:
+                batches[number] = batch
+                if batch.read_through:
+                    self._observer.read_through(number, batch.read_through)
+        return batches, sum(map(len, records.values()))
+
+    def _sort(self, messages: list[Message]) -> dict[int, list[Record]]:
+        """Make records of messages by partition number, moving positions along."""
+        records: dict[int, list[Record]] = {}
+        parts, control = self.parts, self._config.control_topic
+        append = TIMESTAMP_LOG_APPEND_TIME
+        message: Any  # its fields are optional in the stubs, and set where there is no error
+        for message in messages:
+            if message.error() is not None:
+                self._event(message)
+                continue
+            topic, number, offset = message.topic(), message.partition(), message.offset()
+            part = parts.get(number)
+            if part is None or topic not in part.reading.open:
+                continue
+            kind, time_ms = message.timestamp()
+            if kind != append:
+                raise TopicRefusedError(topic, append_time_remedy("CreateTime"))
+            position = part.reading.position
+            if offset < position[topic]:
+                raise LaneError(f"{topic} {number}: offset {offset} came after {position[topic]}")
+            position[topic] = offset + 1
+            record = Record(
+                topic, number, offset, time_ms, message.key(), message.value(), message.headers()
+            )
+            if topic == control:
+                self._look_for_tick(record, part)
+            if number in records:
+                records[number].append(record)
+            else:
+                records[number] = [record]
+        return records
+
+    def _look_for_tick(self, record: Record, part: Part[S]) -> None:
+        for name, token in record.headers or ():
+            if name == TICK_HEADER:
+                part.plan.consumed(token, record.timestamp_ms)
+                self.lookup.ask(
+                    AskEnds(
+                        self.generation,
+                        record.partition,
+                        record.timestamp_ms,
+                        part.reading.inputs,
+                    )
+                )
+
+    def _event(self, message: Message) -> None:
+        """Take in a message that is no record: an end, a lost position, or a complaint."""
+        error, topic, number = message.error(), message.topic(), message.partition()
+        part = self.parts.get(-1 if number is None else number)
+        if error is None or topic is None or part is None or topic not in part.reading.open:
+            self._complain(message)
+        elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  its public name
+            part.reading.reached_end(topic, message.offset() or 0)
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
+            if topic not in part.reading.lost:
+                part.reading.lost.add(topic)
+                self.lookup.ask(
+                    AskSpan(self.generation, part.reading.partition, frozenset({topic}))
+                )
+        else:
+            self._complain(message)
+
+    def _complain(self, message: Message) -> None:
+        """Log an error that librdkafka works on by itself; raise any other.
+
+        Raises:
+            KafkaException: waiting won't mend it.
+
+        """
+        error = message.error()
+        if error is None or error.code() in _PASSING:
+            return
+        if error.fatal() or not error.retriable():
+            raise KafkaException(error)
+        log.warning("consume: %s", error)
+
+    def _serve(self) -> None:
+        """Serve callbacks while nothing is fetched."""
+        message = self._consumer.poll(0)
+        if message is not None:
+            self._complain(message)
+
+
+_PASSING = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET})  # noqa: SLF001
+"""Codes that may arrive late, about what is no longer fetched."""
+
+
+def check_positions(batch: PartitionBatch[S], decided: Decided) -> None:
+    """See that the positions given are behind everything read, and not beyond.
+
+    Raises:
+        LaneError: they are not: records would be read twice, or never.
+
+    """
+    least = {gap.topic: gap.next for gap in batch.gaps}
+    for record in batch.records:
+        least[record.topic] = record.offset + 1
+    for topic, end in batch.ends.items():
+        position = decided.positions.get(topic)
+        low = least.get(topic)
+        if (position is None and low is not None) or (
+            position is not None and not (low or 0) <= position <= end
+        ):
+            raise LaneError(
+                f"partition {batch.partition}: the decision puts input {topic!r} at {position}, "
+                f"but its batch reaches from {low} to {end}"
+            )

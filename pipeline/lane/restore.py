@@ -1,0 +1,159 @@
+"""Reading the state of an assignment back, in the one order that is safe.
+
+First the committed offsets, once they are stable: a predecessor's transaction is then decided. Only
+then the changelog's end, open transactions included. Then committed records up to that end.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from . import clients
+from .config import LaneConfig
+from .leaving import Watchdog
+from .lookup import LATEST, offsets
+from .model import Observer
+
+log = logging.getLogger(__name__)
+
+Changelog = dict[int, dict[bytes, bytes]]
+
+WAIT_S = 60.0
+"""What the watchdog allows for each round of waiting for the cluster."""
+
+
+class Restorer:
+    """Reads back the changelog of the partitions that were just assigned.
+
+    `interrupted` serves the group's callbacks and tells whether the assignment is another one by
+    now; every wait asks it, and gives up if so.
+    """
+
+    def __init__(
+        self,
+        config: LaneConfig,
+        consumer: Consumer,
+        watchdog: Watchdog,
+        observer: Observer,
+        on_error: clients.OnError,
+    ) -> None:
+        self._config = config
+        self._consumer = consumer
+        self._watchdog = watchdog
+        self._observer = observer
+        self._on_error = on_error
+        self.records = 0
+        """Changelog records that the newest restore read."""
+
+    def read(
+        self, partitions: frozenset[int], topics: Collection[str], interrupted: Callable[[], bool]
+    ) -> Changelog | None:
+        """Read the state of these partition numbers; None if interrupted.
+
+        Raises:
+            KafkaException: an error that waiting can't mend.
+
+        """
+        self.records = 0
+        if not self._wait_stable(partitions, topics, interrupted):
+            return None
+        ends = self._ends(partitions, interrupted)
+        if ends is None:
+            return None
+        self._config.crash_point("during_restore")
+        return self._read_up_to(ends, interrupted)
+
+    def _wait_stable(
+        self, partitions: frozenset[int], topics: Collection[str], interrupted: Callable[[], bool]
+    ) -> bool:
+        """Wait until no transaction of a predecessor is pending on the offsets."""
+        asked = [TopicPartition(topic, number) for topic in topics for number in partitions]
+        began, said = time.monotonic(), 0.0
+        while True:
+            self._watchdog.step("stable offsets", WAIT_S)
+            try:
+                found = self._consumer.committed(asked, timeout=5)
+                errors = [each.error for each in found if each.error is not None]
+            except KafkaException as error:
+                errors = [error.args[0]]
+            if not errors:
+                return True
+            if interrupted():
+                return False
+            waited = time.monotonic() - began
+            if waited > self._config.transaction_timeout_ms / 1000 + 5 and waited > said + 5:
+                said = waited
+                log.error(
+                    "offsets of partitions %s stay unstable for %.0f s (%s): a transaction there "
+                    "is undecided longer than it may be; find out whether it was decided before "
+                    "anything is aborted by hand",
+                    sorted(partitions), waited, errors[0],
+                )  # fmt: skip
+                self._observer.unstable(partitions, waited)
+
+    def _ends(
+        self, partitions: frozenset[int], interrupted: Callable[[], bool]
+    ) -> dict[int, int] | None:
+        """Ask where the changelog ends, with a fresh client."""
+        while True:
+            self._watchdog.step("changelog end", WAIT_S)
+            client = Consumer(clients.observer(self._config, self._on_error))
+            try:
+                found = offsets(client, [self._config.changelog_topic], partitions, LATEST)
+                return {number: end for (_, number), end in found.items()}
+            except KafkaException as error:
+                log.warning("changelog end: %s", error)
+            finally:
+                client.close()
+            if interrupted():
+                return None
+
+    def _read_up_to(
+        self, ends: dict[int, int], interrupted: Callable[[], bool]
+    ) -> Changelog | None:
+        """Read committed records until each partition is at its end or past it."""
+        state: Changelog = {number: {} for number in ends}
+        todo = {number for number, end in ends.items() if end > 0}
+        if not todo:
+            return state
+        client = Consumer(clients.changelog_reader(self._config, self._on_error))
+        try:
+            # offset 0, not "beginning": that one asks the broker first, half a second
+            client.assign([TopicPartition(self._config.changelog_topic, at, 0) for at in todo])
+            while todo:
+                self._fold(client, state, ends, todo)
+                if interrupted():
+                    return None
+        finally:
+            client.close()
+        return state
+
+    def _fold(
+        self, client: Consumer, state: Changelog, ends: dict[int, int], todo: set[int]
+    ) -> None:
+        """Apply what one call brings; partitions that are complete leave `todo`."""
+        messages = client.consume(20_000, 0.05)
+        if messages:
+            self._watchdog.step("changelog", WAIT_S)
+        for message in messages:
+            error, number, offset = message.error(), message.partition(), message.offset()
+            if number is None or offset is None:
+                raise KafkaException(error)
+            if error is None:
+                self.records += 1
+                key, value = message.key() or b"", message.value()
+                if value is None:
+                    state[number].pop(key, None)
+                else:
+                    state[number][key] = value
+                offset += 1
+            elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  its public name
+                if error.fatal() or not error.retriable():
+                    raise KafkaException(error)
+                continue
+            if offset >= ends[number]:
+                todo.discard(number)

@@ -1,0 +1,131 @@
+"""The transactional producer: outputs, changelog and offsets of a batch, or nothing of it.
+
+A transaction ends committed, aborted, or with the process: nothing else is ever reported.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from . import clients
+from .config import LaneConfig
+from .leaving import Watchdog, leave
+from .model import Decided, Output
+
+log = logging.getLogger(__name__)
+
+TRIES_MAX = 5
+START_S = 50.0
+
+
+class Writer:
+    """Owns the transactional producer. Every call is made on the lane's thread."""
+
+    def __init__(self, config: LaneConfig, watchdog: Watchdog, on_error: clients.OnError) -> None:
+        self._config = config
+        self._watchdog = watchdog
+        self._producer = Producer(clients.writer(config, on_error))
+        watchdog.step("init_transactions", START_S + 10)
+        self._producer.init_transactions(START_S)
+
+    def write(self, decisions: Mapping[int, Decided]) -> tuple[int, int]:
+        """Open a transaction and produce everything decided.
+
+        Returns:
+            How many records, changelog included, and their bytes of value.
+
+        Raises:
+            KafkaException: a record can't be produced; `abort` comes next.
+
+        """
+        self._watchdog.step("produce")
+        self._config.crash_point("before_produce")
+        self._producer.begin_transaction()
+        count = size = 0
+        for number, decided in decisions.items():
+            outputs, written = self._produce(decided.outputs)
+            count, size = count + outputs, size + written
+            outputs, written = self._produce(
+                Output(self._config.changelog_topic, number, key, value)
+                for key, value in decided.changelog
+            )
+            count, size = count + outputs, size + written
+        self._config.crash_point("after_produce")
+        return count, size
+
+    def commit(self, positions: Iterable[tuple[str, int, int]], group: Any) -> str | None:
+        """Add (topic, partition, next offset) for the group and commit.
+
+        Returns:
+            None: committed. A text: aborted, and why; state and positions must be reloaded.
+
+        """
+        offsets = [TopicPartition(*position) for position in positions]
+        limit_s = self._config.call_limit_s
+        self._config.crash_point("before_offsets")
+        why = self._attempt(
+            "offsets",
+            lambda: self._producer.send_offsets_to_transaction(offsets, group, limit_s),
+        )
+        if why is None:
+            self._config.crash_point("before_commit")
+            why = self._attempt("commit", lambda: self._producer.commit_transaction(limit_s))
+        if why is None:
+            self._config.crash_point("after_commit")
+        return why
+
+    def abort(self, why: str) -> str:
+        """Abort the open transaction and give the reason back."""
+        self._watchdog.step("abort")
+        log.warning("transaction aborted: %s", why)
+        try:
+            self._producer.abort_transaction(self._config.call_limit_s)
+        except KafkaException as error:
+            leave(f"abort_transaction after {why}: {error}")
+        return why
+
+    def close(self) -> None:
+        """Drop the producer; no transaction is open."""
+        self._producer.close()
+
+    def _produce(self, outputs: Iterable[Output]) -> tuple[int, int]:
+        produce: Any = self._producer.produce  # its stub knows no headers of bytes alone
+        count = size = 0
+        for topic, partition, key, value, headers in outputs:
+            count += 1
+            if value is not None:
+                size += len(value)
+            while True:
+                try:
+                    # by position: (topic, value, key, partition, callback, on_delivery, time, ...)
+                    produce(topic, value, key, partition, None, None, 0, headers)
+                    break
+                except BufferError:
+                    self._producer.poll(0.05)  # the watchdog ends an endless wait
+        return count, size
+
+    def _attempt(self, what: str, call: Callable[[], None]) -> str | None:
+        """Make one transactional call; None: done, a text: aborted. Else the process ends."""
+        for attempt in range(1, TRIES_MAX + 1):
+            self._watchdog.step(what)
+            try:
+                call()
+            except KafkaException as raised:
+                error = raised.args[0]
+                # a time-out calls itself retriable; asking again has only ever lost time
+                if error.fatal() or error.code() == KafkaError._TIMED_OUT:  # noqa: SLF001
+                    leave(f"{what}: {error}")
+                if error.txn_requires_abort():
+                    return self.abort(f"{what}: {error}")
+                if not error.retriable() or attempt == TRIES_MAX:
+                    leave(f"{what}: {error}")
+                log.warning("%s: %s, once more", what, error)
+                time.sleep(0.05 * attempt)
+            else:
+                return None
+        raise AssertionError("every round returns or leaves")

@@ -1,0 +1,158 @@
+"""A tiny real application of the lane: counts records per key, and obeys a few words in values.
+
+    boom            the agent fails
+    wait FILE       an outage until FILE exists; only the record's own input waits
+    due MS          this partition wants its clock moved at MS
+
+Run as `counter_app.py JSON`; tells what happens as JSON lines on stdout, takes `inputs A B` on
+stdin. Every decision goes to the output topic, so that a test sees all of it.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import faust
+
+from pipeline.lane import (
+    Decided,
+    Deferred,
+    Lane,
+    LaneApp,
+    LaneConfig,
+    Observer,
+    Output,
+    Tick,
+    TopicRefusedError,
+    is_tick,
+)
+
+SPEC = json.loads(sys.argv[1])
+OUT = SPEC.pop("out")
+CRASH = SPEC.pop("crash", None)
+
+
+def tell(what, **details):
+    os.write(1, (json.dumps({"what": what, **details}) + "\n").encode())
+
+
+@dataclass
+class Counter:
+    counts: dict[bytes, int] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
+    due_ms: int | None = None
+
+
+class Counting:
+    def restore(self, partition, changelog):
+        state = Counter()
+        for key, value in changelog.items():
+            kind, name = key[:1], key[1:]
+            if kind == b"n":
+                state.counts[name] = int(value)
+            elif kind == b"p":
+                state.positions[name.decode()] = int(value)
+            else:
+                state.due_ms = int(value)
+        return state
+
+    def positions(self, state):
+        return state.positions
+
+    def due_ms(self, state):
+        return state.due_ms
+
+    def inputs(self, state):
+        return None
+
+
+def decide(part):
+    for record in part.records:
+        value = record.value or b""
+        if value == b"boom":
+            raise RuntimeError("boom")
+        if value.startswith(b"wait ") and not Path(value[5:].decode()).exists():
+            return Deferred(0.3, "no file yet", frozenset({record.topic}))
+    state, out, log = part.state, [], []
+    for topic, first, after, why in part.gaps:
+        out.append(Output(OUT, part.partition, b"gap", f"{topic} {first} {after} {why}".encode()))
+    for record in part.records:
+        if is_tick(record):
+            continue
+        key = record.key or b""
+        count = state.counts[key] = state.counts.get(key, 0) + 1
+        origin = f"{record.topic} {record.offset}".encode()
+        out.append(Output(OUT, part.partition, key, b"%d" % count, [("origin", origin)]))
+        log.append((b"n" + key, b"%d" % count))
+        if record.value and record.value.startswith(b"due "):
+            state.due_ms = int(record.value[4:])
+            log.append((b"d", b"%d" % state.due_ms))
+    for topic, time_ms in part.read_through.items():
+        out.append(Output(OUT, part.partition, b"read", f"{topic} {time_ms}".encode()))
+    if part.read_through_ms is not None:
+        out.append(Output(OUT, part.partition, b"clock", b"%d" % part.read_through_ms))
+        if state.due_ms is not None and state.due_ms <= part.read_through_ms:
+            state.due_ms = None
+            log.append((b"d", None))
+    state.positions.update(part.ends)
+    log += [(b"p" + topic.encode(), b"%d" % end) for topic, end in part.ends.items()]
+    return Decided(out, log, state.positions)
+
+
+class Telling(Observer):
+    def phase(self, name):
+        tell("phase", name=name)
+
+    def assigned(self, partitions):
+        tell("assigned", partitions=sorted(partitions))
+
+    def restored(self, restored):
+        tell("restored", partitions=restored.partitions, keys=restored.keys)
+
+    def aborted(self, why):
+        tell("aborted", why=why)
+
+    def deferred(self, partition, deferred):
+        tell("deferred", partition=partition, why=deferred.why)
+
+
+def crash(point):
+    if point == CRASH:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+app = LaneApp("counter", datadir=SPEC.pop("datadir"))
+lane = Lane(
+    app,
+    LaneConfig(
+        **{**SPEC, "inputs": frozenset(SPEC["inputs"])},
+        tick=lambda partition: Tick(b"tick", b"%d" % partition),
+        crash_point=crash,
+    ),
+    Counting(),
+    Telling(),
+)
+
+
+@app.agent(lane.channel)
+async def count(batches):
+    async for batch in batches:
+        batch.done({number: decide(part) for number, part in batch.parts.items()})
+
+
+def obey():
+    for line in sys.stdin:
+        answer = lane.set_inputs(line.split()[1:])
+        try:
+            tell("inputs", names=sorted(answer.result(20)))
+        except TopicRefusedError as error:
+            tell("refused", why=str(error))
+
+
+if __name__ == "__main__":
+    threading.Thread(target=obey, daemon=True).start()
+    faust.Worker(app, loglevel="INFO").execute_from_commandline()
