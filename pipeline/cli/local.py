@@ -1,0 +1,350 @@
+"""`milepost up`, `down`, `status` and `doctor`: the whole of Milepost on this machine.
+
+Lists what runs on the local stack and renders what happens. Must never start a process itself:
+`pipeline.local` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, Self
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from pipeline import settings as configuration
+from pipeline.local import ending
+from pipeline.local.artifacts import Artifacts
+from pipeline.local.components import MILEPOST, Component
+from pipeline.local.faults import LocalStackError, StackInUseError
+from pipeline.local.holding import Account, Holding
+from pipeline.local.ports import HOST, Ports, answers, http_answers
+from pipeline.local.progress import Step
+from pipeline.local.stack import Addresses, LocalStack, addresses, wipe
+from pipeline.local.system import LocalSystem, Plan
+from pipeline.operations import doctor as examination
+from pipeline.settings import Settings
+
+FINE, FOUND, WRONG_USE, UNREACHABLE = 0, 1, 2, 3
+
+commands = typer.Typer(no_args_is_help=True, help="The whole of Milepost on this machine.")
+_stderr = Console(stderr=True)
+_Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+def plan(where: Addresses, ports: Ports, settings: Settings, *, traffic: bool) -> Plan:
+    """List what `milepost up` runs: first the steps in this order, then the processes."""
+    portal = settings.portal_port or ports.choose("portal")
+    webhook = settings.webhook_port or ports.choose("webhook")
+    erp = ports.choose("erp")
+    env = {
+        "MILEPOST_BOOTSTRAP_SERVERS": where.bootstrap,
+        "MILEPOST_REGISTRY_URL": where.registry_url,
+        "MILEPOST_STATE_DIR": str(settings.state_dir.absolute()),
+        "MILEPOST_PORTAL_PORT": str(portal),
+        "MILEPOST_WEBHOOK_PORT": str(webhook),
+        "MILEPOST_ERP_URL": settings.erp_url or f"http://{HOST}:{erp}",
+    }
+
+    def ours(name: str, *arguments: str, port: int | None = None) -> Component:
+        url = None if port is None else f"http://{HOST}:{port}"
+        health = None if url is None else f"{url}/healthz"
+        return Component(name, (*MILEPOST, *arguments), env, url=url, ready_url=health)
+
+    steps = (
+        ours("topics", "topics", "apply"),
+        ours("schemas", "schemas", "register"),
+        ours("policy", "policy", "publish"),
+    )
+    components = [
+        ours("governor", "run", "governor"),
+        ours("portal-sink", "run", "sink", "portal"),
+        ours("portal", "run", "portal", port=portal),
+        ours("webhook", "run", "source", "webhook", port=webhook),
+        ours("mailbox", "run", "source", "mailbox"),
+    ]
+    if settings.erp_url is None:
+        components.append(ours("simulated-erp", "run", "simulated-erp", str(erp), port=erp))
+    components.append(ours("erp-sink", "run", "sink", "erp"))
+    if traffic:
+        components.append(ours("traffic", "run", "traffic"))
+    return Plan(steps, components)
+
+
+@commands.command()
+def up(
+    *,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when everything is ready; it stays up.")
+    ] = False,
+    traffic: Annotated[bool, typer.Option(help="Keep a trickle of simulated events.")] = True,
+    bare: Annotated[bool, typer.Option("--bare", help="Only Kafka and the registry.")] = False,
+    brokers: Annotated[
+        int, typer.Option(min=1, max=5, help="Kafka brokers; fixed at the first start.")
+    ] = 1,
+) -> None:
+    """Start Kafka, the registry and Milepost, and keep them running until Ctrl-C."""
+    with _explained():
+        settings = configuration.load()
+        if detach:
+            _up_detached(settings)
+            return
+        with _ending_on_signals():
+            _up(settings, traffic=traffic, bare=bare, brokers=brokers)
+
+
+@commands.command()
+def down(
+    *,
+    wipe_data: Annotated[
+        bool, typer.Option("--wipe", help="Also remove all data in the state directory.")
+    ] = False,
+) -> None:
+    """Stop the stack that runs in the state directory."""
+    with _explained():
+        folder = configuration.load().state_dir
+        stopped = ending.end(folder)
+        _stderr.print(f"Stopped the stack in {folder}" if stopped else f"Nothing runs in {folder}")
+        if wipe_data:
+            wipe(folder)
+            _stderr.print(f"Removed all data in {folder}")
+
+
+@commands.command()
+def status(*, as_json: _Json = False) -> None:
+    """Show what runs in the state directory; ends with 1 if nothing does, 3 if it is ill."""
+    with _explained():
+        folder = configuration.load().state_dir
+        account = Holding(folder).read()
+        answering = account is not None and account.ready and _answers(account)
+        if as_json:
+            found = {} if account is None else asdict(account)
+            _print_json(
+                {"state_dir": str(folder), "running": account is not None}
+                | {"answers": answering}
+                | found
+            )
+        elif account is None:
+            _stderr.print(f"Nothing runs in {folder}: start it with `milepost up`")
+        else:
+            Console().print(_table(account))
+            if not answering:
+                _stderr.print("Kafka or the registry does not answer (yet)")
+    if account is None:
+        raise typer.Exit(FOUND)
+    raise typer.Exit(FINE if answering else UNREACHABLE)
+
+
+@commands.command()
+def doctor(*, as_json: _Json = False) -> None:
+    """Examine the Kafka and the registry in use: what is wrong, why it matters, what to do."""
+    with _explained():
+        settings = configuration.load()
+        where = addresses(settings)
+        if where is None:
+            _fail(
+                "No Kafka to examine: start one with `milepost up`, or set "
+                "MILEPOST_BOOTSTRAP_SERVERS and MILEPOST_REGISTRY_URL",
+                UNREACHABLE,
+            )
+        patient = examination.Patient(settings, where.bootstrap, where.registry_url)
+        with _stderr.status("Examining"):
+            report = examination.examine(patient)
+    if as_json:
+        _print_json(report.as_data())
+    else:
+        _print_report(report)
+    raise typer.Exit(_verdict(report))
+
+
+def _up(settings: Settings, *, traffic: bool, bare: bool, brokers: int) -> None:
+    external = None
+    if settings.bootstrap_servers and settings.registry_url:
+        external = Addresses(settings.bootstrap_servers, settings.registry_url)
+
+    def planner(where: Addresses, ports: Ports) -> Plan:
+        return Plan() if bare else plan(where, ports, settings, traffic=traffic)
+
+    with _Shown() as shown:
+        stack = LocalStack(
+            settings.state_dir,
+            cache_dir=settings.cache_dir,
+            brokers=brokers,
+            report=shown,
+            external=external,
+        )
+        system = LocalSystem(stack, planner, report=shown)
+        system.start()
+        try:
+            shown.done()
+            account = Holding(settings.state_dir).read()
+            if account is not None:
+                Console().print(_table(account))
+                _stderr.print("Everything is up. Ctrl-C ends it.")
+            system.watch(threading.Event())
+        finally:
+            shown(Step("Stopping"))
+            system.stop()
+
+
+def _up_detached(settings: Settings) -> None:
+    folder = settings.state_dir.absolute()
+    if Holding(folder).read() is not None:
+        raise StackInUseError(f"A stack runs in {folder} already: see `milepost status`")
+    with _Shown() as shown:
+        if settings.bootstrap_servers is None:
+            Artifacts(settings.cache_dir, report=shown).ensure()
+        shown(Step("Starting"))
+        arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
+        log_path = folder / "logs" / "up.log"
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline.cli.local", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        account = _wait_complete(process, folder)
+    if account is None:
+        sys.stderr.write(log_path.read_text("utf-8", "replace"))
+        raise typer.Exit(process.returncode or UNREACHABLE)
+    Console().print(_table(account))
+    _stderr.print("Everything is up. `milepost down` ends it.")
+
+
+def _wait_complete(process: subprocess.Popen[bytes], folder: Path) -> Account | None:
+    while process.poll() is None:
+        account = Holding(folder).read()
+        if account is not None and account.complete:
+            return account
+        time.sleep(0.1)
+    return None
+
+
+@contextlib.contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """End in order on SIGTERM and when the terminal goes, as on Ctrl-C."""
+
+    def end(_number: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    try:
+        yield
+    except KeyboardInterrupt:
+        _stderr.print("Stopped.")
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (configuration.SettingsError, StackInUseError) as error:
+        _fail(str(error), WRONG_USE)
+    except LocalStackError as error:
+        _fail(str(error), UNREACHABLE)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    _stderr.print(message, style="red", markup=False, highlight=False)
+    raise typer.Exit(code)
+
+
+class _Shown:
+    """Progress on standard error: a bar for downloads, a line for each step."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            console=_stderr,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", visible=False)
+        self._what = ""
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, step: Step) -> None:
+        if step.what != self._what:
+            self._what = step.what
+            self._progress.console.print(step.what, style="dim", markup=False, highlight=False)
+        measured = step.total > 0
+        self._progress.update(
+            self._task,
+            visible=measured and step.done < step.total,
+            description=step.what,
+            completed=step.done,
+            total=step.total or None,
+        )
+
+    def done(self) -> None:
+        """Stop drawing: what follows is for reading."""
+        self._progress.stop()
+
+
+def _answers(account: Account) -> bool:
+    kafka = all(
+        answers(int(address.rpartition(":")[2]))
+        for address in account.bootstrap.split(",")
+        if address.startswith(f"{HOST}:")
+    )
+    return kafka and http_answers(f"{account.registry_url}/subjects")
+
+
+def _table(account: Account) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("what", "where", "process"):
+        table.add_column(heading, overflow="fold")
+    table.add_row("bootstrap", account.bootstrap, "")
+    table.add_row("registry", account.registry_url, "")
+    for part in account.parts:
+        table.add_row(part.name, part.url or "", str(part.pid or "not running"))
+    return table
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def _print_report(report: examination.Report) -> None:
+    console = Console()
+    for line in report.checked:
+        console.print(f"[green]✓[/green] {line}", highlight=False)
+    for finding in report.findings:
+        colour = "yellow" if finding.severity is examination.Severity.WARNING else "red"
+        console.print(f"[{colour}]✗ {finding.severity}[/{colour}]", end=" ")
+        console.print(finding.what, markup=False, highlight=False)
+        console.print(f"    why: {finding.why}", markup=False, highlight=False)
+        console.print(f"    do: {finding.remedy}", markup=False, highlight=False)
+
+
+def _verdict(report: examination.Report) -> int:
+    if report.unreachable:
+        return UNREACHABLE
+    return FOUND if report.findings else FINE
+
+
+if __name__ == "__main__":
+    commands()
