@@ -89,6 +89,11 @@ class Settings(BaseModel):
 
     # HTTP servers: loopback unless told otherwise
     host: str = Field("127.0.0.1", description="Address that every HTTP server binds to")
+    public_hosts: str | None = Field(
+        None,
+        description="Host names under which the pages are published, comma-separated. Empty: only "
+        "loopback names, if the address is loopback",
+    )
     portal_port: int = Field(0, ge=0, le=65_535, description="Port of the portal; 0: a free one")
     webhook_port: int = Field(0, ge=0, le=65_535, description="Port of the webhook source")
     metrics_port: int | None = Field(
@@ -107,6 +112,18 @@ class Settings(BaseModel):
     # Sinks
     portal_database_url: str | None = Field(
         None, description="SQLAlchemy URL of the portal's store. Empty: SQLite in the state dir"
+    )
+    portal_group: str = Field(
+        "milepost-portal",
+        description="Consumer group of the portal's sink; each store needs a group of its own",
+    )
+    portal_tenant: str | None = Field(
+        None, description="The only tenant that the portal shows. Empty: all of them"
+    )
+    portal_stale_ms: int = Field(
+        30_000,
+        ge=1_000,
+        description="Age of the last verification above which the portal calls its story stale",
     )
     erp_url: str | None = Field(None, description="Base URL of the ERP's posting API")
     erp_database_url: str | None = Field(

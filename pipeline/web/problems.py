@@ -1,0 +1,115 @@
+"""Errors as answers: RFC 9457 problem documents, never a stack trace.
+
+Must never know what the routes do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+MEDIA_TYPE: Final = "application/problem+json"
+_log = structlog.get_logger(__name__)
+
+
+class Problem(Exception):  # noqa: N818  RFC 9457 calls it a problem
+    """An answer other than what was asked for.
+
+    Args:
+        status: HTTP status.
+        kind: kebab-case name of the kind of problem, for programs.
+        title: what kind of problem it is, for people; the same for each of a kind.
+        detail: one sentence: what is wrong here and how to put it right.
+        extra: further members, such as `field`.
+        headers: further headers of the answer.
+
+    """
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        title: str,
+        detail: str,
+        *,
+        extra: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.title = title
+        self.detail = detail
+        self.extra = dict(extra or {})
+        self.headers = dict(headers or {})
+
+    def document(self) -> dict[str, Any]:
+        """The problem document."""
+        return {
+            "type": f"urn:milepost:problem:{self.kind}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            **self.extra,
+        }
+
+    def response(self) -> Response:
+        """The answer that carries the document."""
+        return Response(
+            orjson.dumps(self.document()), self.status, self.headers, media_type=MEDIA_TYPE
+        )
+
+
+def bad_value(field: str, detail: str, remedy: str) -> Problem:
+    """A parameter has a value that can't be used: names the field and the remedy."""
+    return Problem(
+        422,
+        "bad-value",
+        "A value can't be used",
+        f"{field}: {detail}; {remedy}.",
+        extra={"field": field, "remedy": remedy},
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the application with a problem document."""
+
+    @app.exception_handler(Problem)
+    async def problem(_request: Request, error: Problem) -> Response:
+        return error.response()
+
+    @app.exception_handler(HTTPException)
+    async def refused(_request: Request, error: HTTPException) -> Response:
+        phrase = HTTPStatus(error.status_code).phrase
+        kind = phrase.lower().replace(" ", "-")
+        headers = dict(error.headers or {})
+        return Problem(
+            error.status_code, kind, phrase, str(error.detail), headers=headers
+        ).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+        found = [
+            {"field": ".".join(str(part) for part in item["loc"][1:]), "message": item["msg"]}
+            for item in error.errors()
+        ]
+        detail = "; ".join(f"{item['field']}: {item['message']}" for item in found) + "."
+        extra = {"field": found[0]["field"], "errors": found} if found else {}
+        return Problem(422, "bad-value", "A value can't be used", detail, extra=extra).response()
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        _log.error("request failed", path=request.url.path, error=repr(error))
+        return Problem(
+            500,
+            "internal",
+            "The server could not answer",
+            "This is our fault, not yours; the server's log says more. Please try again.",
+        ).response()
