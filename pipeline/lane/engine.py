@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from . import clients
-from .config import LaneConfig, LaneError
+from .config import EX_CONFIG, LaneConfig, LaneError
 from .inlet import Inlet
 from .leaving import Watchdog, leave
 from .lookup import AskInputs, check_changelog, check_inputs
@@ -29,6 +29,9 @@ from .writer import Writer
 log = logging.getLogger(__name__)
 
 S = TypeVar("S")
+
+CONNECT_S = 120.0
+"""What the watchdog allows for one round of checking topics."""
 
 
 @dataclass(slots=True)
@@ -104,6 +107,8 @@ class Engine(Generic[S]):
         """
         self._watchdog = watchdog
         self._check_topics()
+        if self._halt.is_set():
+            return
         self._writer = Writer(self._config, watchdog, self._on_error)
         inlet = Inlet(self._config, self._processor, self._observer, watchdog, self._on_error)
         self._inlet = inlet
@@ -118,13 +123,25 @@ class Engine(Generic[S]):
         self._writer.close()
 
     def _check_topics(self) -> None:
-        self._watchdog.step("check topics", 60)
-        client = Consumer(clients.observer(self._config, self._on_error))
-        try:
-            check_inputs(self._config, client, self._config.topics)
-            check_changelog(self._config, client)
-        finally:
-            client.close()
+        """See that all topics fit, waiting for a cluster that can't be reached."""
+        while not self._halt.is_set():
+            self._watchdog.step("check topics", CONNECT_S)
+            client = Consumer(clients.observer(self._config, self._on_connect_error))
+            try:
+                check_inputs(self._config, client, self._config.topics)
+                check_changelog(self._config, client)
+            except KafkaException as error:
+                log.warning("waiting for the cluster: %s", error)
+            else:
+                return
+            finally:
+                client.close()
+            self._halt.wait(1.0)
+
+    def _on_connect_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._AUTHENTICATION:  # noqa: SLF001  its public name
+            leave(f"the cluster refuses this worker's credentials: {error}", EX_CONFIG)
+        self._on_error(error)
 
     def _on_error(self, error: KafkaError) -> None:
         log.warning("librdkafka: %s", error)

@@ -101,17 +101,30 @@ class Cluster:
         self.folder = folder
         self.name = "lane-" + uuid.uuid4().hex[:8]
         self.workers = []
+        self.topics = []
         self.admin = AdminClient({"bootstrap.servers": bootstrap})
         self.producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0})
         self.control = self.topic("control")
         self.out = self.topic("out")
         self.changelog = self.topic("changelog", **{"cleanup.policy": "compact"})
+        self.outputs = []
+        self.reader = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": self.name + "-reader",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 50,
+            }
+        )
+        self.reader.assign([TopicPartition(self.out, number, 0) for number in range(PARTITIONS)])
 
     def topic(self, name, partitions=PARTITIONS, **config):
         topic = f"{self.name}.{name}"
         config = {"message.timestamp.type": "LogAppendTime", **config}
         made = self.admin.create_topics([NewTopic(topic, partitions, 1, config=config)])
         made[topic].result(20)
+        self.topics.append(topic)
         return topic
 
     def write(self, topic, count, keys=7, value=b"x"):
@@ -127,6 +140,17 @@ class Cluster:
         self.producer.produce(topic, value, key, partition)
         assert self.producer.flush(20) == 0
 
+    def write_in_transaction(self, topic, count):
+        producer = Producer(
+            {"bootstrap.servers": self.bootstrap, "transactional.id": self.name + "-writer"}
+        )
+        producer.init_transactions(20)
+        producer.begin_transaction()
+        for number in range(count):
+            producer.produce(topic, b"x", b"k%d" % (number % PARTITIONS), number % PARTITIONS)
+        producer.commit_transaction(20)
+        producer.close()
+
     def spec(self, inputs, slot="0", **more):
         return {
             "client": {"bootstrap.servers": self.bootstrap},
@@ -138,6 +162,7 @@ class Cluster:
             "out": self.out,
             "datadir": str(self.folder / f"data-{slot}"),
             "heartbeat_ms": 300,
+            "session_ms": 20_000,
             **more,
         }
 
@@ -149,26 +174,12 @@ class Cluster:
 
     def read(self):
         """All committed outputs so far: (partition, key, value, origin)."""
-        reader = Consumer(
-            {
-                "bootstrap.servers": self.bootstrap,
-                "group.id": self.name + "-reader",
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-                "enable.auto.commit": False,
-            }
-        )
-        reader.assign([TopicPartition(self.out, number, 0) for number in range(PARTITIONS)])
-        found, ended = [], set()
-        while len(ended) < PARTITIONS:
-            for message in reader.consume(10_000, 0.5):
-                if message.error() is not None:
-                    ended.add(message.partition())
-                    continue
+        for message in self.reader.consume(10_000, 0.05):
+            if message.error() is None:
                 origin = dict(message.headers() or ()).get("origin", b"").decode()
-                found.append((message.partition(), message.key(), message.value(), origin))
-        reader.close()
-        return found
+                row = (message.partition(), message.key(), message.value(), origin)
+                self.outputs.append(row)
+        return self.outputs
 
     def counted(self):
         return [row for row in self.read() if row[3]]
@@ -179,9 +190,14 @@ class Cluster:
     def wait_counted(self, count, seconds=40.0):
         until(lambda: len(self.counted()) >= count, seconds, f"{count} records counted")
 
+    def wait_told(self, kind, condition=bool, seconds=30.0):
+        return until(lambda: condition(found := self.told(kind)) and found, seconds, repr(kind))
+
     def check_once(self, count):
         """Each input record once, and each key's count without a gap, in order."""
-        rows = self.counted()
+        self.write_one(self.control, 0, b"end", b"x")
+        self.wait_counted(count + 1)
+        rows = [row for row in self.counted() if row[1] != b"end"]
         origins = [(row[0], row[3]) for row in rows]
         assert len(set(origins)) == len(origins), "an input record was decided twice"
         counts = {}
@@ -191,11 +207,16 @@ class Cluster:
             assert numbers == list(range(1, len(numbers) + 1)), key
         assert len(rows) == count
 
+    def forget(self, topic, partition, before):
+        """Let retention take what lies before an offset."""
+        asked = TopicPartition(topic, partition, before)
+        self.admin.delete_records([asked])[asked].result(20)
+
     def close(self):
         for worker in self.workers:
             worker.close()
-        names = [self.control, self.out, self.changelog]
-        for deleted in self.admin.delete_topics(names).values():
+        self.reader.close()
+        for deleted in self.admin.delete_topics(self.topics).values():
             deleted.result(20)
 
 

@@ -86,6 +86,13 @@ def starts(folder, number):
     return [int(line) for line in mark.read_text().split()]
 
 
+def gone(pid):
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def test_a_worker_that_left_on_purpose_is_started_again(supervised, tmp_path):
     process = supervised("sys.exit(75 if S < 3 else 0)")
     assert process.wait(10) == 0
@@ -149,6 +156,6 @@ def test_the_worker_dies_with_its_supervisor(supervised, tmp_path):
     pid = starts(tmp_path, 1)[0]
     process.kill()
     end = time.monotonic() + 10
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+    while not gone(pid):
         assert time.monotonic() < end
         time.sleep(0.02)
