@@ -121,8 +121,10 @@ class Telling(Observer):
 
 
 def crash(point):
-    if point == CRASH:
-        os.kill(os.getpid(), signal.SIGKILL)
+    global CRASH
+    if CRASH is not None and point == CRASH.split()[-1]:
+        kind, CRASH = CRASH.split()[0], None
+        os.kill(os.getpid(), signal.SIGSTOP if kind == "stop" else signal.SIGKILL)
 
 
 app = LaneApp("counter", datadir=SPEC.pop("datadir"))

@@ -4,6 +4,7 @@ import signal
 import time
 
 import pytest
+from lane_cluster import until
 
 pytestmark = [pytest.mark.kafka]
 
@@ -107,21 +108,20 @@ def test_a_worker_joins_and_leaves_in_mid_traffic(cluster):
 
 def test_a_zombie_neither_repeats_nor_spoils(cluster):
     orders = cluster.topic("orders")
-    zombie = cluster.start([orders], "0", session_ms=6_000)
+    limits = {"session_ms": 6_000, "transaction_timeout_ms": 6_000, "call_limit_s": 5}
+    # it stops dead with its first transaction written and not committed
+    zombie = cluster.start([orders], "0", crash="stop before_commit", **limits)
     zombie.owns([0, 1, 2, 3])
     cluster.write(orders, 400)
-    cluster.wait_counted(400)
-    heir = cluster.start([orders], "1", session_ms=6_000)
-    heir.owns([2, 3])
-    zombie.process.send_signal(signal.SIGSTOP)
-    cluster.write(orders, 400)
+    until(lambda: zombie.status() == "stopped")
+    heir = cluster.start([orders], "1", **limits)
     heir.owns([0, 1, 2, 3])
-    cluster.wait_counted(800)
     cluster.write(orders, 400)
+    cluster.wait_counted(800)
     zombie.process.send_signal(signal.SIGCONT)
     cluster.write(orders, 400)
-    heir.owns([2, 3])
-    cluster.wait_counted(1_600)
+    until(lambda: zombie.process.poll() == 75 or heir.owns_now([2, 3]))
+    cluster.write(orders, 400)
     cluster.check_once(1_600)
 
 
