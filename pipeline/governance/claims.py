@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple, TypedDict
 
-from pipeline.governance.vocabulary import PRECISION_MS, Precision
+from pipeline.governance.vocabulary import PRECISION_MS
 
 
 class Reference(TypedDict):
@@ -95,7 +95,6 @@ class Claim:
         "body",
         "clock_ahead",
         "digest",
-        "first_seen",
         "hops",
         "order",
         "origin",
@@ -126,7 +125,6 @@ class Claim:
         self.repaired_by = repaired_by
         self.hops = hops
         self.clock_ahead = False
-        self.first_seen = origin.received
         recorded = body["recorded"]
         received = origin.received
         self.order: Order = (
@@ -155,6 +153,3 @@ def within(a: int, a_precision: str, b: int, b_precision: str, tolerance_ms: int
 def finer(precision: str, other: str) -> bool:
     """Whether a precision is finer than another."""
     return WIDTH[precision] < WIDTH[other]
-
-
-DAY: Final = str(Precision.DAY)

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     DEPUTY_CORRECTED = "deputy_corrected"
     ASSERTED_ANEW = "asserted_anew"
     RETRACTED_BY_AUTHOR = "retracted_by_author"
+    NO_LONGER_ENTITLED = "no_longer_entitled"
     ESTIMATE_UPDATED = "estimate_updated"
     # what does not
     AGREES_WITH_OWNER = "agrees_with_owner"
@@ -76,6 +77,7 @@ class Reason(StrEnum):
     UNMAPPED_STATUS = "unmapped_status"
     UNKNOWN_EVENT_TYPE = "unknown_event_type"
     UNKNOWN_REGION = "unknown_region"
+    NO_OWNER_THEN = "no_owner_then"
     # control and links
     CLOCK_TICK = "clock_tick"
     POLICY_ACTIVATED = "policy_activated"
@@ -105,6 +107,7 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
     Reason.DEPUTY_CORRECTED: Meaning("The deputy that stands in changed its own statement"),
     Reason.ASSERTED_ANEW: Meaning("Said again after it had been retracted"),
     Reason.RETRACTED_BY_AUTHOR: Meaning("Its author or its owner took it back"),
+    Reason.NO_LONGER_ENTITLED: Meaning("Whoever said it may not say it here any more"),
     Reason.ESTIMATE_UPDATED: Meaning("A newer estimate or position"),
     Reason.AGREES_WITH_OWNER: Meaning("Says the same as what stands, within the tolerance"),
     Reason.DIFFERS_FROM_OWNER: Meaning("Says otherwise than the owner; the conflict is recorded"),
@@ -153,6 +156,7 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
     Reason.UNMAPPED_STATUS: Meaning("The dialect does not map this native status", _CONFIG, True),
     Reason.UNKNOWN_EVENT_TYPE: Meaning("The catalogue lacks the event type", _CONFIG, True),
     Reason.UNKNOWN_REGION: Meaning("No rule of ownership covers the region", _CONFIG, True),
+    Reason.NO_OWNER_THEN: Meaning("No rule of ownership covers that time", _CONFIG, True),
     Reason.CLOCK_TICK: Meaning("Moves the partition's clock"),
     Reason.POLICY_ACTIVATED: Meaning("From here on another bundle is in force"),
     Reason.POLICY_UNCHANGED: Meaning("The bundle was already in force"),

@@ -1,0 +1,268 @@
+"""What governance says to the world: the records it publishes, as plain dictionaries.
+
+Shapes of `schemas/approved-milestone.avsc`, `entity-status.avsc` and `link.avsc`. Must never decide
+what is published.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pipeline.governance.claims import Reference, Stop
+from pipeline.governance.entity import Entity, Occurrence, Spoken
+from pipeline.governance.occurrence import NO_STOP
+from pipeline.governance.policy import EventType, Policy
+from pipeline.governance.standing import Judgement, agrees
+from pipeline.governance.vocabulary import Action, Cardinality, Flag, LinkKind
+
+Record = dict[str, Any]
+REFERENCES_MAX = 50
+
+
+class Verdict(NamedTuple):
+    """The disposition of one input record, as the ledger writes it."""
+
+    disposition: str
+    reason: str
+    rule: str = ""
+    entity: str = ""
+    event_type: str = ""
+    milestone_id: str = ""
+    revision: int = 0
+    platform: str = ""
+    claim: str = ""
+    occurred: int | None = None
+    deadline: int | None = None
+
+
+class Transition(NamedTuple):
+    """A later fate of an earlier record, as the ledger writes it; cause -1 is the clock."""
+
+    seq: int
+    cause: int
+    before: str
+    after: str
+    reason: str
+    rule: str = ""
+    entity: str = ""
+    event_type: str = ""
+    milestone_id: str = ""
+    revision: int = 0
+    platform: str = ""
+    claim: str = ""
+
+
+class Publication(NamedTuple):
+    """Why a revision is published."""
+
+    action: Action
+    reason: str
+    judgement: Judgement
+    flags: list[str]
+    skipped: list[str]
+    advances: bool
+
+
+def approved_record(
+    policy: Policy,
+    partition: int,
+    entity: Entity,
+    occurrence: Occurrence,
+    spoken: Spoken,
+    publication: Publication,
+    previous: tuple[str | None, int | None],
+) -> Record:
+    """The approved milestone of the occurrence's newest revision.
+
+    Args:
+        policy: bundle in force.
+        partition: partition number of the ledger.
+        entity: already at its new sequence and status.
+        occurrence: already at its new revision.
+        spoken: the claim that the revision carries.
+        publication: why.
+        previous: event id and occurred of the revision before.
+
+    """
+    claim = spoken.claim
+    body = claim.body
+    judgement = publication.judgement
+    others = [item for item in occurrence.spoken.values() if item is not spoken]
+    agree = [o.claim.body["platform"] for o in others if agrees(o, spoken, judgement.tolerance_ms)]
+    dissent = [
+        o.claim.body["platform"] for o in others if not agrees(o, spoken, judgement.tolerance_ms)
+    ]
+    platform = policy.platforms.get(body["platform"])
+    return {
+        "event_id": f"{occurrence.milestone_id}:{occurrence.revision}",
+        "milestone_id": occurrence.milestone_id,
+        "revision": occurrence.revision,
+        "action": publication.action.value,
+        "assurance": judgement.assurance.value,
+        "event_type": occurrence.event_type,
+        "classifier": body["classifier"],
+        "tenant": entity.name.tenant,
+        "entity_type": entity.name.type,
+        "entity_id": entity.name.id,
+        "entity_seq": entity.seq,
+        "correlations": _correlations(entity),
+        "references": list(entity.references),
+        "stop": _stop(policy, entity, occurrence, body["stop"]),
+        "region": spoken.region or entity.region,
+        "leg": body["leg"],
+        "attempt": body["attempt"],
+        "document": body["document"],
+        "warehouse_task": body["warehouse_task"],
+        "quantity": body["quantity"],
+        "amount": body["amount"],
+        "currency": body["currency"],
+        "occurred": spoken.occurred,
+        "occurred_precision": spoken.precision,
+        "occurred_offset_minutes": body["occurred_offset_minutes"],
+        "recorded": body["recorded"],
+        "received": claim.origin.received,
+        "platform": body["platform"],
+        "role": "" if platform is None else platform.role.value,
+        "native_status": body["native_status"],
+        "native_reason": body["native_reason"],
+        "source_event_id": body["event_id"],
+        "raw_topic": claim.origin.topic,
+        "raw_partition": claim.origin.partition,
+        "raw_offset": claim.origin.offset,
+        "raw_digest": claim.digest.hex(),
+        "policy_version": policy.version,
+        "rule": judgement.rule,
+        "reason": publication.reason,
+        "supersedes": previous[0],
+        "previous_occurred": previous[1],
+        "advances_status": publication.advances,
+        "status_after": entity.status,
+        "skipped": publication.skipped,
+        "agree": agree,
+        "dissent": dissent,
+        "flags": publication.flags,
+        "ledger_partition": partition,
+        "ledger_seq": claim.seq,
+    }
+
+
+def flags_of(entity: Entity, kind: EventType, spoken: Spoken, *, first: bool) -> list[str]:
+    """What a reader should know besides."""
+    flags = []
+    if first and kind.rank and kind.rank < entity.rank:
+        flags.append(Flag.LATE.value)
+    if entity.incomplete:
+        flags.append(Flag.INCOMPLETE.value)
+    if spoken.claim.clock_ahead:
+        flags.append(Flag.CLOCK.value)
+    if spoken.claim.repaired_by:
+        flags.append(Flag.REPAIRED.value)
+    return flags
+
+
+def status_record(policy: Policy, entity: Entity) -> Record:
+    """The entity's current story."""
+    told = sorted(
+        (item for item in entity.occurrences.values() if item.revision), key=lambda item: item.seq
+    )
+    return {
+        "tenant": entity.name.tenant,
+        "entity_type": entity.name.type,
+        "entity_id": entity.name.id,
+        "entity_seq": entity.seq,
+        "status": entity.status,
+        "region": entity.region,
+        "updated": entity.received,
+        "milestones": [
+            {
+                "milestone_id": item.milestone_id,
+                "revision": item.revision,
+                "event_type": item.event_type,
+                "action": item.action,
+                "assurance": item.assurance,
+                "location": _location(policy, item),
+                "occurred": item.occurred,
+                "platform": item.platform,
+            }
+            for item in told
+        ],
+        "stops": [{**planned.stop, "location": planned.place} for planned in entity.stops],
+        "linked": [
+            {"key": key, "status": entity.linked[key][1] if key in entity.linked else ""}
+            for key in _correlations(entity)
+        ],
+        "references": list(entity.references),
+        "flags": [Flag.INCOMPLETE.value] if entity.incomplete else [],
+        "policy_version": policy.version,
+    }
+
+
+def link_record(
+    entity: Entity, kind: LinkKind, target: str, *, hops: int, sent: int, partition: int, cause: int
+) -> Record:
+    """A link from the entity, which counts it."""
+    entity.link_seq += 1
+    return {
+        "kind": kind.value,
+        "source": entity.key,
+        "target": target,
+        "source_seq": entity.link_seq,
+        "hops": hops,
+        "sent": sent,
+        "status": entity.status,
+        "region": entity.region,
+        "valid_from": None,
+        "valid_to": None,
+        "ledger_partition": partition,
+        "ledger_seq": cause,
+    }
+
+
+def add_references(entity: Entity, references: list[Reference]) -> None:
+    """Learn other names of the entity, up to a cap."""
+    for reference in references:
+        known: Reference = {
+            "kind": reference["kind"],
+            "scope": reference["scope"],
+            "value": reference["value"],
+        }
+        if known not in entity.references and len(entity.references) < REFERENCES_MAX:
+            entity.references.append(known)
+
+
+def _location(policy: Policy, occurrence: Occurrence) -> str | None:
+    kind = policy.catalogue.get(occurrence.event_type)
+    placed = {Cardinality.STOP, Cardinality.ATTEMPT, Cardinality.STREAM}
+    if kind is None or kind.cardinality not in placed:
+        return None
+    return occurrence.discriminator.partition("@")[0] or None
+
+
+def _correlations(entity: Entity) -> list[str]:
+    return [*entity.orders, *(key for key in entity.linked if key not in entity.orders)]
+
+
+def _stop(
+    policy: Policy, entity: Entity, occurrence: Occurrence, stop: Stop | None
+) -> Record | None:
+    """The stop as the record shows it: the canonical place, with its zone."""
+    place = occurrence.discriminator.partition("@")[0]
+    planned = next((item for item in entity.stops if item.place == place), None) if place else None
+    site = policy.sites.get(place.partition("#")[0]) if place else None
+    if site is None and stop is not None:
+        platform = policy.platforms.get(occurrence.platform)
+        site = None if platform is None else policy.site_of(platform, stop)
+    if stop is None and planned is None and site is None:
+        return None
+    said = stop or (NO_STOP if planned is None else planned.stop)
+    number = said["number"] if planned is None else planned.stop["number"]
+    return {
+        "number": number,
+        "role": said["role"] or (None if planned is None else planned.stop["role"]),
+        "location": place or (site.id if site is not None else said["location"]),
+        "name": site.name if site is not None else said["name"],
+        "city": site.city if site is not None else said["city"],
+        "subdivision": (site.subdivision or None) if site is not None else said["subdivision"],
+        "country": site.country if site is not None else said["country"],
+        "zone": None if site is None else site.zone,
+    }
