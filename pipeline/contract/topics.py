@@ -19,7 +19,7 @@ from pipeline.contract.yaml_lines import Document, Finding, InvalidFileError, re
 Compatibility = Literal[
     "BACKWARD", "BACKWARD_TRANSITIVE", "FORWARD", "FORWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"
 ]
-"""Modes of the registry's; NONE is not among them on purpose."""
+"""Modes of a registry that keep readers and writers together: NONE is not among them."""
 
 FILE: Final = "topics.yaml"
 _DAY_MS = 86_400_000
