@@ -260,7 +260,7 @@ def _explained() -> Iterator[None]:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    _stderr.print(message, style="red", markup=False, highlight=False)
+    _stderr.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
@@ -318,7 +318,8 @@ def _table(account: Account) -> Table:
     for heading in ("what", "where", "process"):
         table.add_column(heading, overflow="fold")
     table.add_row("bootstrap", account.bootstrap, "")
-    table.add_row("registry", account.registry_url, "")
+    if not any(part.url == account.registry_url for part in account.parts):
+        table.add_row("registry", account.registry_url, "")
     for part in account.parts:
         table.add_row(part.name, part.url or "", str(part.pid or "not running"))
     return table

@@ -21,9 +21,10 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
+import httpx
 from jgo.config import GlobalSettings
 from jgo.constants import MAVEN_CENTRAL_URL
-from jgo.maven import MavenContext, PythonResolver
+from jgo.maven import Artifact, MavenContext, PythonResolver
 
 from pipeline.local.faults import ArtifactError
 from pipeline.local.pins import Pin, Pins, load
@@ -161,10 +162,11 @@ class Artifacts:
         )
 
     def _download_all(self, pins: list[Pin], partial: Path) -> None:
-        total = sum(pin.size for pin in pins)
-        download = _Download(self._context(partial), total, self._report)
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            futures = [pool.submit(download.fetch, pin) for pin in pins]
+        context = self._context(partial)
+        download = _Download(sum(pin.size for pin in pins), self._report, self._owner)
+        context.resolver = download
+        with contextlib.closing(download), ThreadPoolExecutor(PARALLEL) as pool:
+            futures = [pool.submit(download.fetch, context, pin) for pin in pins]
             try:
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             finally:
@@ -186,6 +188,12 @@ class Artifacts:
                 f"({missing[0].coordinates}): try again"
             )
 
+    def _owner(self, pin: Pin) -> str:
+        """Name the program that needs an artifact."""
+        if pin is self.pins.registry:
+            return f"The schema registry {self.pins.registry_version}"
+        return f"Kafka {self.pins.kafka_version}"
+
     def _unpack_registry(self, archive: Path, partial: Path) -> None:
         self._report(Step("Unpacking the schema registry"))
         folder = Path(tempfile.mkdtemp(dir=partial)) / "registry"
@@ -199,71 +207,108 @@ class Artifacts:
         if repositories is None:
             configured = GlobalSettings.load().repositories
             repositories = {**configured, "central": configured.get("central", MAVEN_CENTRAL_URL)}
-        return MavenContext(
-            repo_cache=partial, remote_repos=dict(repositories), timeout=30, local_repos=[]
-        )
+        return MavenContext(repo_cache=partial, remote_repos=dict(repositories), local_repos=[])
 
 
-class _Download:
-    """One run of downloads: counts bytes over all threads and can be stopped."""
+class _Download(PythonResolver):
+    """One run of downloads: counts bytes over all threads and can be stopped.
 
-    def __init__(self, context: MavenContext, total: int, report: Report) -> None:
+    Differs from jgo's own in that connections are kept and surely closed, and that nothing but
+    our pins says what is right.
+    """
+
+    def __init__(self, total: int, report: Report, owner: Callable[[Pin], str]) -> None:
+        super().__init__()
         self.stop = threading.Event()
-        self._context = context
-        self._context.resolver = PythonResolver(progress_callback=self._counting)
+        self._client = httpx.Client(
+            timeout=30, follow_redirects=True, headers={"Accept-Encoding": "identity"}
+        )
         self._total = total
         self._report = report
+        self._owner = owner
         self._lock = threading.Lock()
         self._done = 0
 
-    def fetch(self, pin: Pin) -> Path:
-        """Download one artifact into the context's folder and verify it."""
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def fetch(self, context: MavenContext, pin: Pin) -> Path:
+        """Download one artifact into the context's folder and verify it.
+
+        Raises:
+            ArtifactError: it can't be had, or is not what its pin says.
+
+        """
         artifact = (
-            self._context.project(pin.group, pin.name)
+            context.project(pin.group, pin.name)
             .at_version(pin.version)
             .artifact(pin.classifier, pin.packaging)
         )
-        path = artifact.cached_path
-        assert path is not None  # noqa: S101 - the context was given a folder
         problem = ""
-        for _ in range(TRIES):
-            path.unlink(missing_ok=True)
+        for attempt in range(TRIES):
+            if attempt and self.stop.wait(0.5 * attempt):
+                raise _StoppedError
             try:
-                artifact.resolve()
-            except _StoppedError:
-                raise
-            except (OSError, RuntimeError) as error:
-                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                problem = _first_line(error)
-                continue
-            if _matches(path, pin):
-                return path
-            problem = "what arrived does not match its pinned SHA-256"
+                path: Path = artifact.resolve()
+            except httpx.HTTPError as error:
+                problem = f"{type(error).__name__}: {error}"
+            except LookupError as error:
+                problem = str(error)
+                break
+            else:
+                if _matches(path, pin):
+                    return path
+                path.unlink()
+                problem = "what arrived does not match its pinned SHA-256"
+        where = " or ".join(context.remote_repos.values())
         raise ArtifactError(
-            f"{pin.coordinates} could not be downloaded ({problem}): "
-            "connect this machine to a Maven repository (jgo's configuration file can name a "
-            "mirror), or copy the cache folder from a machine that has it and set "
-            "MILEPOST_CACHE_DIR, or set MILEPOST_BOOTSTRAP_SERVERS and MILEPOST_REGISTRY_URL "
-            "to a Kafka and a registry of your own"
+            f"{self._owner(pin)} needs {pin.coordinates}, which could not be downloaded from "
+            f"{where} ({problem}): connect this machine to a Maven repository (jgo's "
+            "configuration file can name a mirror), or copy the cache folder from a machine that "
+            "has it and set MILEPOST_CACHE_DIR, or set MILEPOST_BOOTSTRAP_SERVERS and "
+            "MILEPOST_REGISTRY_URL to a Kafka and a registry of your own"
         )
 
-    @contextlib.contextmanager
-    def _counting(self, _filename: str, _size: int) -> Iterator[Callable[[int], None]]:
+    def download(self, artifact: Artifact) -> Path:
+        """Download an artifact from the first repository that has it: called by jgo.
+
+        Raises:
+            LookupError: no repository has it.
+            httpx.HTTPError: a repository can't be reached or fails.
+
+        """
+        path = artifact.cached_path
+        if path is None:
+            raise LookupError("no folder to download to")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for repository in artifact.context.remote_repos.values():
+            url = f"{repository}/{artifact.component.path_prefix.as_posix()}/{artifact.filename}"
+            with self._client.stream("GET", url) as answer:
+                if answer.status_code == httpx.codes.NOT_FOUND:
+                    continue
+                answer.raise_for_status()
+                self._write(answer, path)
+                return path
+        raise LookupError("it is not there")
+
+    def _write(self, answer: httpx.Response, path: Path) -> None:
         counted = 0
-
-        def count(length: int) -> None:
-            nonlocal counted
-            if self.stop.is_set():
-                raise _StoppedError
-            counted += length
-            self._add(length)
-
         try:
-            yield count
+            with path.open("wb") as file:
+                for chunk in answer.iter_raw(65_536):
+                    self._go_on()
+                    file.write(chunk)
+                    counted += len(chunk)
+                    self._add(len(chunk))
         except BaseException:
+            path.unlink(missing_ok=True)
             self._add(-counted)
             raise
+
+    def _go_on(self) -> None:
+        if self.stop.is_set():
+            raise _StoppedError
 
     def _add(self, length: int) -> None:
         with self._lock:
@@ -283,8 +328,3 @@ def _matches(path: Path, pin: Pin) -> bool:
             return same_size and hashlib.file_digest(file, "sha256").hexdigest() == pin.sha256
     except FileNotFoundError:
         return False
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__

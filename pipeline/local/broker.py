@@ -125,7 +125,7 @@ class Broker(Server):
             hold=self._hold,
         )
         try:
-            process.wait_until(lambda: process.exit_code() == 0, FORMAT_S)
+            process.wait_done(FORMAT_S)
         finally:
             process.stop()
         mark.write_text(self._cluster_id, "utf-8")

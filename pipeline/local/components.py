@@ -87,7 +87,7 @@ def run_once(
     """
     process = Process(_command(component, state_dir), hold=hold)
     try:
-        process.wait_until(lambda: process.exit_code() == 0, within_s)
+        process.wait_done(within_s)
         return process.output()
     finally:
         process.stop()
@@ -174,6 +174,7 @@ class Supervisor:
         record.due = self._clock() + wait_s
         code = part.exit_code
         self._report(Step(f"{part.name} ended with code {code}: starting it again in {wait_s:g} s"))
+        self._on_change()
 
     def _restart(self, part: Server, record: _Record) -> None:
         record.due = None

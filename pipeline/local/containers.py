@@ -8,29 +8,44 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from docker.errors import DockerException  # type: ignore[import-untyped]
 from testcontainers.core.container import DockerContainer
+from testcontainers.core.docker_client import DockerClient
 from testcontainers.core.wait_strategies import HttpWaitStrategy, LogMessageWaitStrategy
 
 from pipeline.local import ports
+from pipeline.local.faults import StartError
 from pipeline.local.pins import load
 from pipeline.local.registry import API
 
 KAFKA_IMAGE = f"apache/kafka:{load().kafka_version}"
 REGISTRY_IMAGE = f"apicurio/apicurio-registry-mem:{load().registry_version}"
+CONTROLLER_PORT = 9093
 READY_S = 120
 
 
 class ContainerStack:
-    """Kafka and a registry without durable data, on free loopback ports."""
+    """Kafka and a registry without durable data, on free loopback ports.
+
+    Raises:
+        StartError: there is no Docker engine.
+
+    """
 
     def __init__(self) -> None:
+        try:
+            DockerClient()
+        except DockerException as error:
+            raise StartError(
+                f"No Docker engine answers ({error}): start one, or use --kafka=embedded"
+            ) from None
         # Clients are told the broker's address, so its port must be known before it starts.
         port = ports.unused()
         self.bootstrap = f"{ports.HOST}:{port}"
         self._kafka = (
             DockerContainer(KAFKA_IMAGE)
-            .with_bind_ports("9092/tcp", port)
-            .with_envs(**broker_environment(self.bootstrap))
+            .with_bind_ports(f"{port}/tcp", port)
+            .with_envs(**broker_environment(port))
             .waiting_for(
                 LogMessageWaitStrategy("Kafka Server started").with_startup_timeout(READY_S)
             )
@@ -68,14 +83,18 @@ class ContainerStack:
             self._kafka.stop()
 
 
-def broker_environment(address: str) -> dict[str, str]:
-    """Configure the image as one combined node whose clients reach it at `address`."""
+def broker_environment(port: int) -> dict[str, str]:
+    """Configure the image as one combined node that listens, inside and outside, on `port`.
+
+    The broker also talks to itself at that address, to write transaction markers.
+    """
+    address = f"{ports.HOST}:{port}"
     return {
         "KAFKA_NODE_ID": "1",
         "KAFKA_PROCESS_ROLES": "broker,controller",
-        "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
+        "KAFKA_CONTROLLER_QUORUM_VOTERS": f"1@{ports.HOST}:{CONTROLLER_PORT}",
         "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
-        "KAFKA_LISTENERS": "PLAINTEXT://:9092,CONTROLLER://:9093",
+        "KAFKA_LISTENERS": f"PLAINTEXT://:{port},CONTROLLER://{ports.HOST}:{CONTROLLER_PORT}",
         "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://{address}",
         "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",

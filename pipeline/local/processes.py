@@ -125,6 +125,27 @@ class Process:
                 )
             time.sleep(0.05)
 
+    def wait_done(self, within_s: float) -> None:
+        """Wait until it has ended well.
+
+        Raises:
+            StartError: it failed, or took longer than `within_s` seconds.
+
+        """
+        deadline = time.monotonic() + within_s
+        while (code := self.exit_code()) is None:
+            if time.monotonic() > deadline:
+                raise StartError(
+                    f"{self.command.name} was not done within {within_s:.0f} s "
+                    f"({self._last_line()}): see {self.command.log}"
+                )
+            time.sleep(0.02)
+        if code:
+            raise StartError(
+                f"{self.command.name} failed with code {code} "
+                f"({self._last_line()}): see {self.command.log}"
+            )
+
     def _last_line(self) -> str:
         lines = self.output().split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "it wrote nothing")

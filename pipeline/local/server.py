@@ -58,12 +58,13 @@ class Server(ABC):
         return None if self._process is None else self._process.exit_code()
 
     def start(self) -> None:
-        """Start it without waiting until it serves.
+        """Start it, or start it again, without waiting until it serves.
 
         Raises:
             StartError: it could not be started.
 
         """
+        self.stop()
         self._process = Process(self.command(), hold=self._hold)
 
     def wait_ready(self) -> None:
