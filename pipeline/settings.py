@@ -103,10 +103,21 @@ class Settings(BaseModel):
         None, description="OpenTelemetry collector (HTTP). Empty: nothing is sent"
     )
     webhook_secret: SecretStr | None = Field(
-        None, description="Shared secrets of the webhook source, the newest first, comma-separated"
+        None,
+        description="Shared secrets of the webhook source, the newest first, comma-separated; "
+        "platform=secret for one platform only. Empty: one is made in the state dir, on loopback",
     )
     mailbox_dir: Path | None = Field(
         None, description="Folder that the mailbox source watches. Empty: mailbox/ in the state dir"
+    )
+    mailbox_poll_ms: int = Field(
+        1_000,
+        ge=50,
+        le=600_000,
+        description="How often the mailbox looks; a file unchanged between two looks is complete",
+    )
+    partners_dir: Path | None = Field(
+        None, description="Folder of partner profiles. Empty: the one that ships with Milepost"
     )
 
     # Sinks
@@ -126,6 +137,13 @@ class Settings(BaseModel):
         description="Age of the last verification above which the portal calls its story stale",
     )
     erp_url: str | None = Field(None, description="Base URL of the ERP's posting API")
+    erp_token: SecretStr | None = Field(
+        None, description="Bearer token that the ERP sink shows to the ERP"
+    )
+    erp_group: str = Field(
+        "milepost-erp",
+        description="Consumer group of the ERP sink; each outbox needs a group of its own",
+    )
     erp_database_url: str | None = Field(
         None, description="SQLAlchemy URL of the ERP sink's outbox. Empty: SQLite in the state dir"
     )

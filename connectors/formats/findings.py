@@ -43,6 +43,9 @@ class Code(StrEnum):
 
     # the file
     NOT_X12 = "not_x12"
+    LIMIT_EXCEEDED = "limit_exceeded"
+    RECORD_REFUSED = "record_refused"
+    PARTNER_UNKNOWN = "partner_unknown"
     LATIN_1 = "latin_1"
     TEXT_OUTSIDE_INTERCHANGE = "text_outside_interchange"
     # the interchange
@@ -122,6 +125,27 @@ MEANINGS: Final[Mapping[Code, Meaning]] = {
     Code.NOT_X12: Meaning(
         "No interchange begins anywhere in the file",
         "see what the file is; if it is an X12 document, ask the partner to send it as plain text",
+        _ENVELOPE,
+        Action.REJECT_INTERCHANGE,
+        Action.REJECT_INTERCHANGE,
+    ),
+    Code.LIMIT_EXCEEDED: Meaning(
+        "The file is larger than is read",
+        "ask the partner to send it in parts",
+        _ENVELOPE,
+        Action.REJECT_INTERCHANGE,
+        Action.REJECT_INTERCHANGE,
+    ),
+    Code.RECORD_REFUSED: Meaning(
+        "An event of the file could not be sent on and never can be",
+        "show this to who runs Milepost; after the repair put the file into the mailbox again",
+        _ENVELOPE,
+        Action.REJECT_INTERCHANGE,
+        Action.REJECT_INTERCHANGE,
+    ),
+    Code.PARTNER_UNKNOWN: Meaning(
+        "No partner profile has this sender",
+        "add the sender to a profile under partners/, then put the file into the mailbox again",
         _ENVELOPE,
         Action.REJECT_INTERCHANGE,
         Action.REJECT_INTERCHANGE,
