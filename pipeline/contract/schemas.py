@@ -19,7 +19,7 @@ from pipeline.contract.schema_tree import Location, build
 from pipeline.contract.topics import FILE, Declared
 from pipeline.contract.yaml_lines import Finding, InvalidFileError, read
 
-__all__ = ["Flaw", "SchemaFinding", "check", "history", "lint", "unsafe", "unversioned"]
+__all__ = ["Flaw", "SchemaFinding", "check", "history", "lint", "parse", "unsafe", "unversioned"]
 
 _VERSION: Final = re.compile(r"^v([1-9][0-9]*)$")
 
@@ -74,6 +74,31 @@ def check(folder: Path, declared: Declared) -> list[SchemaFinding]:
     return findings
 
 
+def parse(path: Path, folder: Path) -> Any:
+    """Definition in a schema's file, as JSON gives it.
+
+    Args:
+        path: the file.
+        folder: that findings name it relative to.
+
+    Raises:
+        InvalidFileError: it is missing or no JSON.
+
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        file = path.relative_to(folder).as_posix()
+        why = "a topic has this schema"
+        raise InvalidFileError([Finding(file, 1, "missing", why, "Add the file")]) from None
+    except (ValueError, RecursionError) as error:
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else 1
+        file = path.relative_to(folder).as_posix()
+        detail = str(error) if isinstance(error, ValueError) else "nested too deeply"
+        finding = Finding(file, line, "no JSON", detail, "Correct the syntax")
+        raise InvalidFileError([finding]) from None
+
+
 def history(folder: Path, name: str) -> list[Any]:
     """Definitions of a schema's committed versions, oldest first.
 
@@ -92,7 +117,7 @@ def history(folder: Path, name: str) -> list[Any]:
             why = "versions count from 1 without a gap"
             file = f"history/{name}/v{number}.avsc"
             raise InvalidFileError([Finding(file, 1, "missing", why, "Restore the file")])
-    return [_parse(numbered[number], folder) for number in sorted(numbered)]
+    return [parse(numbered[number], folder) for number in sorted(numbered)]
 
 
 def unversioned(folder: Path, names: Iterable[str]) -> list[str]:
@@ -106,14 +131,14 @@ def unversioned(folder: Path, names: Iterable[str]) -> list[str]:
         name
         for name in names
         if (versions := history(folder, name))
-        and versions[-1] != _parse(folder / f"{name}.avsc", folder)
+        and versions[-1] != parse(folder / f"{name}.avsc", folder)
     ]
 
 
 def _one(folder: Path, path: Path, modes: set[str]) -> Iterator[SchemaFinding]:
     file = path.relative_to(folder).as_posix()
     try:
-        definition = _parse(path, folder)
+        definition = parse(path, folder)
     except InvalidFileError as error:
         for item in error.findings:
             yield SchemaFinding(item.file, item.line, "", f"{item.what}, {item.why}", item.remedy)
@@ -148,17 +173,6 @@ def _compared(
 
 
 _REMEDY = "Undo it and add an optional field instead, or start a new topic (schemas/README.md)"
-
-
-def _parse(path: Path, folder: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        line = error.lineno if isinstance(error, json.JSONDecodeError) else 1
-        file = path.relative_to(folder).as_posix()
-        detail = str(error) if isinstance(error, ValueError) else "nested too deeply"
-        finding = Finding(file, line, "no JSON", detail, "Correct the syntax")
-        raise InvalidFileError([finding]) from None
 
 
 def _line(folder: Path, path: Path, location: Location) -> int:

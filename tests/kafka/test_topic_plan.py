@@ -114,7 +114,7 @@ def cluster(stack):
 
 @pytest.fixture
 def name():
-    return f"logistics.test-{uuid.uuid4().hex[:8]}.v1"
+    return f"test-{uuid.uuid4().hex[:8]}.v1"
 
 
 @pytest.mark.kafka
