@@ -34,6 +34,7 @@ HEADER_TENANT: Final = "milepost.tenant"
 # Headers of re-keyed and replayed records: where the record came from, and when it was appended
 HEADER_ORIGIN: Final = "milepost.origin"
 HEADER_HOPS: Final = "milepost.hops"
+HEADER_REPAIRED_BY: Final = "milepost.repaired-by"
 HEADER_REPLAY_ID: Final = "milepost.replay.id"
 HEADER_REPLAY_BY: Final = "milepost.replay.by"
 HEADER_REPLAY_WHY: Final = "milepost.replay.why"

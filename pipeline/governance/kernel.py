@@ -150,9 +150,10 @@ def take_control(work: Work, record: Record, policies: Mapping[str, Policy]) -> 
     if kind == ControlKind.TICK:
         return Verdict(Disposition.APPLIED.value, Reason.CLOCK_TICK.value)
     if kind == ControlKind.ACTIVATE:
-        if record["policy_version"] == work.policy.version:
+        if work.activated and record["policy_version"] == work.policy.version:
             return Verdict(Disposition.IGNORED.value, Reason.POLICY_UNCHANGED.value)
         work.policy = policies[record["policy_version"]]
+        work.activated = True
         return Verdict(Disposition.APPLIED.value, Reason.POLICY_ACTIVATED.value)
     return Verdict(Disposition.IGNORED.value, Reason.CONTROL_UNKNOWN.value)
 

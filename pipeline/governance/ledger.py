@@ -40,12 +40,13 @@ def chain_hash(block: bytes) -> str:
     return hashlib.sha256(block).hexdigest()
 
 
-def tile(expected: int, offsets: list[int], lost: list[Gap]) -> InputRange:
+def tile(expected: int, offsets: list[int], end: int, lost: list[Gap]) -> InputRange:
     """The range that consecutive records of one input cover.
 
     Args:
         expected: offset after the last that the ledger accounts for.
         offsets: of the records, ascending.
+        end: offset that was reached, at least the last record's plus one.
         lost: gaps that retention made.
 
     """
@@ -55,6 +56,9 @@ def tile(expected: int, offsets: list[int], lost: list[Gap]) -> InputRange:
         if offset > at:
             gaps.extend(_explain(at, offset, lost))
         at = offset + 1
+    if end > at:
+        gaps.extend(_explain(at, end, lost))
+        at = end
     return InputRange(expected, at, tuple(gaps))
 
 

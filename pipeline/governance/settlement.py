@@ -79,6 +79,8 @@ class Work:
     partitions: int
     entities: Entities
     clock: int
+    activated: bool = True
+    """Whether the partition has had its first activation."""
     approved: list[Record] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)

@@ -1,0 +1,1 @@
+"""The governed path: bytes in, bytes out, and the Faust worker around it."""

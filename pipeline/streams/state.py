@@ -1,0 +1,147 @@
+"""The state of one partition: its entities, its deadlines, its place in every input and the ledger.
+
+Entities are kept encoded and opened when touched. Must never know a network.
+"""
+
+from __future__ import annotations
+
+import heapq
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+
+from pipeline.governance import entity as entities
+from pipeline.governance.entity import Entity
+from pipeline.governance.ledger import state_digest
+
+PARTITION_KEY: Final = b"\0partition"
+"""Changelog key of the partition's own record."""
+OPEN_MAX: Final = 10_000
+"""Entities that stay decoded between batches."""
+_DEADLINE = struct.Struct(">q")
+_NONE = -1
+
+
+class PartitionState:
+    """State of one partition number; changed in place, dropped when anything fails."""
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.policy_version: str | None = None
+        self.clock = 0
+        self.seq = 0
+        """ledger_seq of the next input record."""
+        self.block = 0
+        self.chain = ""
+        self.digest = 0
+        self.positions: dict[str, int] = {}
+        self._stored: dict[str, bytes] = {}
+        self._opened: dict[str, Entity] = {}
+        self._due: list[tuple[int, str]] = []
+
+    @classmethod
+    def restore(cls, partition: int, changelog: Mapping[bytes, bytes]) -> PartitionState:
+        """Build the state from the newest value of each changelog key.
+
+        Raises:
+            ValueError: it was written by a newer Milepost.
+
+        """
+        state = cls(partition)
+        for key, value in changelog.items():
+            if key == PARTITION_KEY:
+                state._restore_own(orjson.loads(value))
+                continue
+            name = key.decode()
+            state._stored[name] = value
+            deadline = _DEADLINE.unpack_from(value)[0]
+            if deadline != _NONE:
+                state._due.append((deadline, name))
+        heapq.heapify(state._due)
+        return state
+
+    def _restore_own(self, own: dict[str, Any]) -> None:
+        self.policy_version = own["policy_version"]
+        self.clock = own["clock"]
+        self.seq = own["seq"]
+        self.block = own["block"]
+        self.chain = own["chain"]
+        self.digest = int(own["digest"], 16)
+        self.positions = dict(own["positions"])
+
+    def own_record(self) -> tuple[bytes, bytes]:
+        """Changelog entry of the partition itself."""
+        own = {
+            "policy_version": self.policy_version,
+            "clock": self.clock,
+            "seq": self.seq,
+            "block": self.block,
+            "chain": self.chain,
+            "digest": f"{self.digest:032x}",
+            "positions": self.positions,
+        }
+        return PARTITION_KEY, orjson.dumps(own)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._stored or key in self._opened
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def open(self, key: str) -> Entity:
+        """The entity with this key; made if there is none."""
+        found = self._opened.get(key)
+        if found is None:
+            stored = self._stored.get(key)
+            if stored is None:
+                found = Entity(key)
+            else:
+                found = entities.load(key, orjson.loads(memoryview(stored)[_DEADLINE.size :]))
+            self._opened[key] = found
+        return found
+
+    def save(self, entity: Entity) -> tuple[bytes, bytes]:
+        """Encode an entity that was changed.
+
+        Returns:
+            Its changelog entry.
+
+        """
+        deadline = entity.next_deadline()
+        packed = _DEADLINE.pack(_NONE if deadline is None else deadline)
+        value = packed + orjson.dumps(entities.dump(entity))
+        key = entity.key.encode()
+        self.digest = state_digest(self.digest, key, self._stored.get(entity.key), value)
+        self._stored[entity.key] = value
+        if deadline is not None:
+            heapq.heappush(self._due, (deadline, entity.key))
+        return key, value
+
+    def trim(self) -> None:
+        """Close entities that have been open longest, down to the limit."""
+        while len(self._opened) > OPEN_MAX:
+            del self._opened[next(iter(self._opened))]
+
+    def due_ms(self) -> int | None:
+        """When the next deadline falls due; entries of deadlines that moved are dropped."""
+        while self._due:
+            deadline, key = self._due[0]
+            if _DEADLINE.unpack_from(self._stored[key])[0] == deadline:
+                return deadline
+            heapq.heappop(self._due)
+        return None
+
+    def due(self, clock: int) -> Iterator[str]:
+        """Keys of entities with a deadline up to the clock, in order of deadline and key.
+
+        Each must be changed and saved before the next is asked for.
+        """
+        while (deadline := self.due_ms()) is not None and deadline <= clock:
+            yield heapq.heappop(self._due)[1]
+
+    def entities(self) -> Iterator[Entity]:
+        """Every entity, decoded anew; for readers that change nothing."""
+        for key, stored in self._stored.items():
+            yield entities.load(key, orjson.loads(memoryview(stored)[_DEADLINE.size :]))

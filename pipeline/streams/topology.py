@@ -1,0 +1,460 @@
+"""The topology: one partition's records and state in, records and state out, bytes at both ends.
+
+The seam of the product: the Faust worker, the test driver, simulation and benchmarks all call
+`govern`. It does no I/O: schemas, policies and registry ids are handed in, and what it lacks is
+handed back before anything has changed. Must never reach Kafka, Faust or HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol, cast
+
+from pipeline.contract import codec, headers, names
+from pipeline.contract.codec import Schema, UndecodableError
+from pipeline.governance import kernel, ledger
+from pipeline.governance.claims import Origin, Raw, RawEvent
+from pipeline.governance.identity import entity_key, partition_of
+from pipeline.governance.kernel import Arrival
+from pipeline.governance.ledger import BLOCK_RECORDS_MAX, InputRange
+from pipeline.governance.outputs import Record, Verdict, status_record
+from pipeline.governance.policy import Policy
+from pipeline.governance.reasons import Reason
+from pipeline.governance.settlement import Work
+from pipeline.governance.vocabulary import ControlKind
+from pipeline.streams.state import PartitionState
+
+RAW, LINK, CONTROL = "raw-event", "link", "control"
+_FORWARDED: Final = frozenset({names.REKEYED, names.REPLAY})
+_SCHEMAS: Final = {names.LINKS: LINK, names.CONTROL: CONTROL}
+
+
+class Taken(Protocol):
+    """An input record, as the lane or a test driver hands it over; times in ms UTC."""
+
+    @property
+    def topic(self) -> str:
+        """Input topic."""
+
+    @property
+    def offset(self) -> int:
+        """Offset there."""
+
+    @property
+    def timestamp_ms(self) -> int:
+        """Append time."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Key."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Value."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]] | None:
+        """Headers."""
+
+
+class Output(NamedTuple):
+    """A record to produce."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]] | None
+
+
+class Refused(NamedTuple):
+    """Why a schema id can't be used on a topic."""
+
+    reason: Reason
+    detail: str
+
+
+SchemaMap = Mapping[tuple[str, int], Schema | Refused]
+"""What is known of schema ids, by topic and id."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a run needs besides records and state; the same for every partition."""
+
+    partitions: int
+    group: str
+    policies: Mapping[str, Policy]
+    schemas: SchemaMap
+    ids: Mapping[str, int]
+    """Registry id to write each output topic's schema with."""
+    record_bytes_max: int
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """What must be looked up before this run can be made; nothing has changed."""
+
+    schemas: frozenset[tuple[str, int]] = frozenset()
+    policies: frozenset[str] = frozenset()
+    no_policy: bool = False
+    """No bundle has been activated for this partition yet."""
+
+
+@dataclass
+class Governed:
+    """What a run produced; positions and state are already at their new values."""
+
+    outputs: list[Output] = field(default_factory=list)
+    changelog: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    verdicts: list[tuple[str, str, int]] = field(default_factory=list)
+    """Disposition, reason and received time of each input record, for telemetry."""
+    approved_received: list[int] = field(default_factory=list)
+    """Received time of the claim behind each approved record."""
+
+
+class _Decoded(NamedTuple):
+    record: Taken
+    arrival: Arrival | None = None
+    link: Record | None = None
+    control: Record | None = None
+
+
+def govern(
+    surroundings: Surroundings,
+    state: PartitionState,
+    records: Sequence[Taken],
+    *,
+    ends: Mapping[str, int] | None = None,
+    read_through_ms: int | None = None,
+    lost: Mapping[str, list[ledger.Gap]] | None = None,
+) -> Governed | Lacking:
+    """Govern a run of records of one partition number.
+
+    Args:
+        surroundings: policies, schemas, registry ids, limits.
+        state: of that partition; changed in place, unless something is lacking.
+        records: in the order taken; per input in order of offsets.
+        ends: position reached per input; default: behind its last record.
+        read_through_ms: append time up to which all inputs have been read, with these records.
+        lost: per input, what retention took before it could be read.
+
+    """
+    lacking = _lacking(surroundings, state, records)
+    if lacking is not None:
+        return lacking
+    governed = Governed()
+    decoded = [_decode(surroundings, state.partition, record) for record in records]
+    initial = state.policy_version or _first_activation(decoded)
+    reached = dict(ends or {})
+    for item in records:
+        reached[item.topic] = max(reached.get(item.topic, 0), item.offset + 1)
+    chunks = [
+        decoded[start : start + BLOCK_RECORDS_MAX]
+        for start in range(0, len(decoded), BLOCK_RECORDS_MAX)
+    ] or [[]]
+    for number, chunk in enumerate(chunks):
+        last = number == len(chunks) - 1
+        _govern_block(
+            surroundings,
+            state,
+            initial,
+            chunk,
+            governed,
+            reached if last else {},
+            read_through_ms if last else None,
+            lost or {},
+        )
+    governed.changelog.append(state.own_record())
+    state.trim()
+    return governed
+
+
+def _lacking(
+    surroundings: Surroundings, state: PartitionState, records: Sequence[Taken]
+) -> Lacking | None:
+    """What has to be looked up first."""
+    schemas, policies = surroundings.schemas, surroundings.policies
+    missing: set[tuple[str, int]] = set()
+    named: set[str] = set()
+    for record in records:
+        name = _schema_name(record, surroundings.record_bytes_max)
+        if name is None:
+            continue
+        found = schemas.get(name)
+        if found is None:
+            missing.add(name)
+        elif record.topic == names.CONTROL and isinstance(found, Schema):
+            control = _try(record.value or b"", found, CONTROL)
+            if isinstance(control, dict) and control["kind"] == ControlKind.ACTIVATE:
+                named.add(control["policy_version"] or "")
+    if missing:
+        return Lacking(schemas=frozenset(missing))
+    if state.policy_version is not None:
+        named.add(state.policy_version)
+    elif not named:
+        return Lacking(no_policy=True)
+    unknown = named - policies.keys()
+    return Lacking(policies=frozenset(unknown)) if unknown else None
+
+
+def _schema_name(record: Taken, bytes_max: int) -> tuple[str, int] | None:
+    """Topic and id by which a record's schema is allowed; None: it has none that matters."""
+    value = record.value
+    if value is None or len(value) > bytes_max:
+        return None
+    try:
+        number = codec.schema_id(value)
+    except UndecodableError:
+        return None
+    if record.topic in _FORWARDED and record.headers:
+        try:
+            found = headers.origin_of(record.headers)
+        except ValueError:
+            return None
+        return (record.topic if found is None else found[0].topic), number
+    return record.topic, number
+
+
+def _try(value: bytes, written: Schema, wanted: str) -> Record | UndecodableError:
+    try:
+        return codec.decode(value, written, codec.committed(wanted))
+    except UndecodableError as error:
+        return error
+
+
+def _decode(surroundings: Surroundings, partition: int, record: Taken) -> _Decoded:
+    """Read one record: a claim, a link, a control record, or bytes that can't be read."""
+    value = record.value
+    raw = Raw(record.key, value, tuple(record.headers or ()))
+    origin = Origin(record.topic, partition, record.offset, record.timestamp_ms)
+    hops, repaired_by = 0, None
+    fault: Refused | None = None
+    if record.topic in _FORWARDED:
+        try:
+            found = headers.origin_of(raw.headers)
+        except ValueError as error:
+            fault = Refused(Reason.FIELD_INVALID, str(error))
+        else:
+            if found is not None:
+                origin, hops = found
+            repaired_by = _repaired_by(raw)
+    body: Record | None = None
+    if fault is None:
+        fault, body = _read(surroundings, record, value)
+    if body is not None and record.topic == names.LINKS:
+        return _Decoded(record, link=body)
+    if body is not None and record.topic == names.CONTROL:
+        return _Decoded(record, control=body)
+    digest = ledger.digest(value)
+    if fault is not None:
+        arrival = Arrival(origin, raw, digest, fault=fault.reason, detail=fault.detail, hops=hops)
+    else:
+        arrival = Arrival(
+            origin, raw, digest, body=cast("RawEvent", body), hops=hops, repaired_by=repaired_by
+        )
+    return _Decoded(record, arrival=arrival)
+
+
+def _read(
+    surroundings: Surroundings, record: Taken, value: bytes | None
+) -> tuple[Refused | None, Record | None]:
+    if value is not None and len(value) > surroundings.record_bytes_max:
+        detail = f"{len(value)} bytes, at most {surroundings.record_bytes_max} are read"
+        return Refused(Reason.RECORD_TOO_LARGE, detail), None
+    try:
+        codec.schema_id(value)
+    except UndecodableError as error:
+        return Refused(error.reason, str(error)), None
+    name = _schema_name(record, surroundings.record_bytes_max)
+    known = None if name is None else surroundings.schemas[name]
+    if known is None:
+        return Refused(Reason.UNDECODABLE, "its origin is not known"), None
+    if isinstance(known, Refused):
+        return known, None
+    result = _try(value or b"", known, _SCHEMAS.get(record.topic, RAW))
+    if isinstance(result, UndecodableError):
+        return Refused(result.reason, str(result)), None
+    return None, result
+
+
+def _repaired_by(raw: Raw) -> str | None:
+    for name, value in raw.headers:
+        if name == names.HEADER_REPAIRED_BY and value:
+            return value.decode("utf-8", "replace")
+    return None
+
+
+def _govern_block(
+    surroundings: Surroundings,
+    state: PartitionState,
+    initial: str,
+    chunk: list[_Decoded],
+    governed: Governed,
+    reached: Mapping[str, int],
+    read_through_ms: int | None,
+    lost: Mapping[str, list[ledger.Gap]],
+) -> None:
+    """Judge the records of one block, let the clock act, write block, outputs and state."""
+    policies = surroundings.policies
+    policy = policies[state.policy_version or initial]
+    work = Work(policy, state.partition, surroundings.partitions, state, state.clock)
+    work.activated = state.policy_version is not None
+    clock_before, first_seq = state.clock, state.seq
+    inputs, index = _tile(state, chunk, reached, lost)
+    decisions = []
+    for item in chunk:
+        verdict = _take(work, item, state.seq, policies)
+        decisions.append(_decision(item, verdict, index[item.record.topic]))
+        received = (
+            item.record.timestamp_ms if item.arrival is None else item.arrival.origin.received
+        )
+        governed.verdicts.append((verdict.disposition, verdict.reason, received))
+        state.seq += 1
+    if read_through_ms is not None and read_through_ms > state.clock:
+        state.clock = work.clock = read_through_ms
+        for entity in work.touched.values():
+            state.save(entity)
+        for key in state.due(work.clock):
+            entity = state.open(key)
+            kernel.reach(work, entity)
+            state.save(entity)
+    state.policy_version = work.policy.version if work.activated else None
+    _write_outputs(surroundings, state, work, governed)
+    if not chunk and not work.transitions and not inputs and clock_before == state.clock:
+        return
+    block = {
+        "partition": state.partition,
+        "block": state.block,
+        "first_seq": first_seq,
+        "previous_hash": state.chain,
+        "policy_version": work.policy.version,
+        "clock_before": clock_before,
+        "clock_after": state.clock,
+        "state_digest": f"{state.digest:032x}",
+        "inputs": inputs,
+        "decisions": decisions,
+        "transitions": [transition._asdict() for transition in work.transitions],
+    }
+    value = codec.encode(
+        block, codec.committed("decision-block"), surroundings.ids[names.DECISIONS]
+    )
+    state.chain = ledger.chain_hash(value[5:])
+    state.block += 1
+    name = str(state.partition).encode()
+    governed.outputs.append(Output(names.DECISIONS, state.partition, name, value, None))
+
+
+def _first_activation(decoded: list[_Decoded]) -> str:
+    """A partition without a policy is governed by the first that the control topic activates."""
+    for item in decoded:
+        if item.control is not None and item.control["kind"] == ControlKind.ACTIVATE:
+            return str(item.control["policy_version"])
+    return ""
+
+
+def _take(work: Work, item: _Decoded, seq: int, policies: Mapping[str, Policy]) -> Verdict:
+    if item.arrival is not None:
+        return kernel.take(work, item.arrival, seq)
+    if item.link is not None:
+        return kernel.take_link(work, item.link, seq)
+    return kernel.take_control(work, item.control or {}, policies)
+
+
+def _tile(
+    state: PartitionState,
+    chunk: Iterable[_Decoded],
+    reached: Mapping[str, int],
+    lost: Mapping[str, list[ledger.Gap]],
+) -> tuple[list[Record], dict[str, int]]:
+    """Ranges of this block, positions moved behind them, and the index of each topic's range."""
+    offsets: dict[str, list[int]] = {}
+    for item in chunk:
+        offsets.setdefault(item.record.topic, []).append(item.record.offset)
+    for topic, end in reached.items():
+        if end > state.positions.get(topic, 0):
+            offsets.setdefault(topic, [])
+    inputs: list[Record] = []
+    index: dict[str, int] = {}
+    for topic, taken in offsets.items():
+        expected = state.positions.get(topic, 0)
+        covered = ledger.tile(expected, sorted(taken), reached.get(topic, 0), lost.get(topic, []))
+        state.positions[topic] = covered.next
+        index[topic] = len(inputs)
+        inputs.append(_input(topic, covered))
+    return inputs, index
+
+
+def _input(topic: str, covered: InputRange) -> Record:
+    gaps = [
+        {
+            "first": gap.first,
+            "next": gap.next,
+            "cause": "RETENTION" if gap.retention else "MARKER",
+        }
+        for gap in covered.gaps
+    ]
+    return {"topic": topic, "first": covered.first, "next": covered.next, "gaps": gaps}
+
+
+def _decision(item: _Decoded, verdict: Verdict, index: int) -> Record:
+    arrival, record = item.arrival, item.record
+    row: dict[str, Any] = verdict._asdict()
+    row["input"] = index
+    row["offset"] = record.offset
+    row["received"] = record.timestamp_ms if arrival is None else arrival.origin.received
+    row["digest"] = ledger.digest(record.value) if arrival is None else arrival.digest
+    return row
+
+
+def _write_outputs(
+    surroundings: Surroundings, state: PartitionState, work: Work, governed: Governed
+) -> None:
+    """Encode everything the block has to say, each record on the partition where it belongs."""
+    outputs, ids, own = governed.outputs, surroundings.ids, state.partition
+    approved = codec.committed("approved-milestone")
+    for record in work.approved:
+        key = _key_of(record)
+        value = codec.encode(record, approved, ids[names.APPROVED])
+        told = headers.approved(
+            record["action"], record["assurance"], record["event_type"], record["tenant"]
+        )
+        outputs.append(Output(names.APPROVED, own, key, value, told))
+        governed.approved_received.append(record["received"])
+    for letter in work.dead_letters:
+        told = headers.dead_letter(
+            letter.raw.headers,
+            letter.origin,
+            letter.reason,
+            letter.stage,
+            letter.detail,
+            work.policy.version,
+            surroundings.group,
+        )
+        outputs.append(Output(names.DEAD_LETTER, own, letter.raw.key, letter.raw.value, told))
+    for reroute in work.reroutes:
+        key = reroute.key.encode()
+        target = partition_of(key, surroundings.partitions)
+        sent = headers.forwarded(reroute.raw.headers, reroute.origin, reroute.hops)
+        outputs.append(Output(names.REKEYED, target, key, reroute.raw.value, sent))
+    link = codec.committed("link")
+    for record in work.links:
+        key = record["target"].encode()
+        value = codec.encode(record, link, ids[names.LINKS])
+        target = partition_of(key, surroundings.partitions)
+        outputs.append(Output(names.LINKS, target, key, value, None))
+    story = codec.committed("entity-status")
+    for name in work.told:
+        entity = state.open(name)
+        work.touched[name] = entity
+        if entity.name.type != kernel.REFERENCE_TYPE:
+            value = codec.encode(
+                status_record(work.policy, entity), story, ids[names.ENTITY_STATUS]
+            )
+            outputs.append(Output(names.ENTITY_STATUS, own, name.encode(), value, None))
+    governed.changelog.extend(state.save(entity) for entity in work.touched.values())
+
+
+def _key_of(record: Record) -> bytes:
+    return entity_key(record["tenant"], record["entity_type"], record["entity_id"]).encode()

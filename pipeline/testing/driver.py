@@ -1,0 +1,237 @@
+"""The whole governed path in memory: bytes in, bytes out, the clock in the test's hand.
+
+Runs `streams.topology` as production does, over all partitions, with re-keyed records and links
+going round. Must never reach Kafka.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from pipeline.contract import codec, names
+from pipeline.contract.codec import Schema
+from pipeline.governance.entity import raw_event
+from pipeline.governance.identity import entity_key, normalise, partition_of, reference_key
+from pipeline.governance.policy import Policy
+from pipeline.governance.reasons import Reason
+from pipeline.governance.vocabulary import ControlKind
+from pipeline.streams.state import PartitionState
+from pipeline.streams.topology import (
+    Governed,
+    Lacking,
+    Output,
+    Refused,
+    Surroundings,
+    govern,
+)
+
+_SCHEMAS = {
+    "raw-event": 1,
+    "link": 2,
+    "control": 3,
+    "approved-milestone": 4,
+    "entity-status": 5,
+    "decision-block": 6,
+}
+_WRITTEN = {
+    names.APPROVED: "approved-milestone",
+    names.ENTITY_STATUS: "entity-status",
+    names.DECISIONS: "decision-block",
+    names.LINKS: "link",
+}
+_ROUNDS_MAX = 100
+
+
+class DriverRecord(NamedTuple):
+    """An input record."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]] | None
+
+
+class TopologyDriver:
+    """Pipe records in, move the clock, read what came out.
+
+    Args:
+        policies: bundles that may be activated; the first one is, on every partition.
+        partitions: of every input.
+        start_ms: append time of the first record, ms UTC.
+
+    """
+
+    def __init__(
+        self, policies: Iterable[Policy], partitions: int = 4, start_ms: int = 1_767_225_600_000
+    ) -> None:
+        self.policies = {policy.version: policy for policy in policies}
+        self.partitions = partitions
+        self.now_ms = start_ms
+        self.outputs: list[Output] = []
+        self.states = [PartitionState(number) for number in range(partitions)]
+        self._next: dict[tuple[str, int], int] = {}
+        self._waiting: dict[int, list[DriverRecord]] = {}
+        self._schemas: dict[tuple[str, int], Schema | Refused] = {}
+        self._taken = 0
+        self.activate(next(iter(self.policies)))
+
+    def pipe(self, topic: str, event: Mapping[str, Any], *, key: str | None = None) -> None:
+        """Append one raw event, given as a dictionary of `schemas/raw-event.avsc`."""
+        body = dict(raw_event(**event))
+        value = codec.encode(body, codec.committed("raw-event"), _SCHEMAS["raw-event"])
+        self.pipe_bytes(topic, (key or self.key_of(body)).encode(), value)
+
+    def pipe_bytes(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[tuple[str, bytes | None]] | None = None,
+        partition: int | None = None,
+    ) -> None:
+        """Append one record as it is and let everything that follows from it happen."""
+        if partition is None:
+            partition = partition_of(key or b"", self.partitions)
+        self._append(topic, partition, key, value, headers)
+        self._settle()
+
+    def activate(self, version: str) -> None:
+        """Activate a bundle on every partition."""
+        for number in range(self.partitions):
+            self._control(number, ControlKind.ACTIVATE, version)
+        self._settle()
+
+    def advance(self, milliseconds: int) -> None:
+        """Let time pass: a tick on every partition, with every input read up to it."""
+        self.now_ms += milliseconds
+        for number in range(self.partitions):
+            self._control(number, ControlKind.TICK, None)
+        self._settle(read_through=True)
+
+    def restart(self) -> None:
+        """Drop every state and restore it from the changelog, as a fresh worker does."""
+        kept: list[dict[bytes, bytes]] = [{} for _ in range(self.partitions)]
+        for output in self.outputs:
+            if output.topic == names.CHANGELOG and output.value is not None:
+                kept[output.partition][output.key or b""] = output.value
+        self.states = [
+            PartitionState.restore(number, changelog) for number, changelog in enumerate(kept)
+        ]
+
+    def records(self, topic: str) -> list[dict[str, Any]]:
+        """Everything on a governed topic, decoded, in order of production."""
+        schema = codec.committed(_WRITTEN[topic])
+        return [
+            codec.decode(output.value or b"", schema)
+            for output in self.outputs
+            if output.topic == topic
+        ]
+
+    def raw_records(self, topic: str) -> list[Output]:
+        """Everything on a topic, as it was produced."""
+        return [output for output in self.outputs if output.topic == topic]
+
+    def key_of(self, body: Mapping[str, Any]) -> str:
+        """Key that a platform would give to this event."""
+        policy = next(iter(self.policies.values()))
+        platform = policy.platforms.get(body["platform"])
+        tenant = "unknown"
+        rules: tuple[str, ...] = ()
+        if platform is not None:
+            tenant = platform.tenant or platform.accounts.get(body["account"] or "") or tenant
+            rules = platform.id_rules.get(body["entity_type"] or "", ())
+        if body["entity_id"]:
+            kind, name = str(body["entity_type"]), normalise(body["entity_id"], rules)
+            return entity_key(tenant, kind, name)
+        reference = body["reference"] or {"kind": "?", "scope": "", "value": "?"}
+        return reference_key(tenant, reference["kind"], reference["scope"], reference["value"])
+
+    def _control(self, number: int, kind: ControlKind, version: str | None) -> None:
+        record = {
+            "kind": kind.value,
+            "partition": number,
+            "policy_version": version,
+            "policy_digest": None,
+            "platform": None,
+            "complete_to": None,
+            "issued_by": None,
+            "why": None,
+        }
+        value = codec.encode(record, codec.committed("control"), _SCHEMAS["control"])
+        self._append(names.CONTROL, number, str(number).encode(), value, None)
+
+    def _append(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[tuple[str, bytes | None]] | None,
+    ) -> None:
+        offset = self._next.get((topic, partition), 0)
+        self._next[topic, partition] = offset + 1
+        record = DriverRecord(topic, partition, offset, self.now_ms, key, value, headers)
+        self._waiting.setdefault(partition, []).append(record)
+
+    def _settle(self, *, read_through: bool = False) -> None:
+        """Govern until nothing is left to read."""
+        for _ in range(_ROUNDS_MAX):
+            waiting, self._waiting = self._waiting, {}
+            if not waiting:
+                return
+            for partition, records in sorted(waiting.items()):
+                result = self._govern(partition, records, self.now_ms if read_through else None)
+                self.outputs.extend(result.outputs)
+                for key, value in result.changelog:
+                    self.outputs.append(Output(names.CHANGELOG, partition, key, value, None))
+                for output in result.outputs:
+                    if output.topic in {names.LINKS, names.REKEYED}:
+                        given: list[tuple[str, bytes | None]] = [*(output.headers or ())]
+                        self._append(
+                            output.topic, output.partition, output.key, output.value, given
+                        )
+        raise RuntimeError("records go round in circles")
+
+    def _govern(
+        self, partition: int, records: list[DriverRecord], read_through_ms: int | None
+    ) -> Governed:
+        surroundings = Surroundings(
+            partitions=self.partitions,
+            group="test",
+            policies=self.policies,
+            schemas=self._schemas,
+            ids={topic: _SCHEMAS[name] for topic, name in _WRITTEN.items()},
+            record_bytes_max=262_144,
+        )
+        while True:
+            result = govern(
+                surroundings, self.states[partition], records, read_through_ms=read_through_ms
+            )
+            if isinstance(result, Governed):
+                return result
+            self._look_up(result)
+
+    def _look_up(self, lacking: Lacking) -> None:
+        if not lacking.schemas:
+            raise RuntimeError(f"the test lacks {lacking}")
+        by_id = {number: name for name, number in _SCHEMAS.items()}
+        for topic, number in lacking.schemas:
+            name = by_id.get(number)
+            known = name is not None and name == _input_schema(topic)
+            self._schemas[topic, number] = (
+                codec.committed(name) if known and name else _refused(name, number)
+            )
+
+
+def _input_schema(topic: str) -> str:
+    return {names.LINKS: "link", names.CONTROL: "control"}.get(topic, "raw-event")
+
+
+def _refused(name: str | None, number: int) -> Refused:
+    if name is None:
+        return Refused(Reason.UNKNOWN_SCHEMA, f"id {number}")
+    return Refused(Reason.SCHEMA_NOT_ALLOWED, f"id {number} is {name}")
