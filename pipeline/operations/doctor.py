@@ -28,6 +28,7 @@ BROKER_BEHIND_MS_MAX = 5_000
 REGISTRY_SKEW_MS_MAX = 3_000
 CLOCK_PARTITIONS_MAX = 200
 LISTEN_S = 2.0
+REACH_S = 5.0
 DISK_BYTES_MIN = 1_000_000_000
 MARKER_LOSS = re.compile(r"likely deleted already and hence can be skipped")
 
@@ -112,7 +113,7 @@ def examine(patient: Patient, checks: Sequence[Check] | None = None) -> Report:
         if check.needs in lost:
             report.left_out.append(check.name)
             continue
-        found = list(check.run(patient))
+        found = _run(check, patient)
         report.findings.extend(found)
         if not found:
             report.checked.append(check.name)
@@ -121,11 +122,27 @@ def examine(patient: Patient, checks: Sequence[Check] | None = None) -> Report:
     return report
 
 
+def _run(check: Check, patient: Patient) -> list[Finding]:
+    try:
+        return list(check.run(patient))
+    except KafkaException as error:
+        return [
+            Finding(
+                f"Kafka at {patient.bootstrap} did not answer while this was checked: "
+                f"{check.name.lower()} ({error.args[0].str()})",
+                "What was to be checked is not known",
+                "See that all brokers run and try again; on a cluster with access lists, have "
+                "its owner grant DESCRIBE on the cluster and the topics",
+                Severity.UNREACHABLE,
+            )
+        ]
+
+
 def kafka_reachable(patient: Patient) -> Iterator[Finding]:
     """See whether brokers answer."""
     client = clients.consumer(patient.settings, patient.bootstrap, GROUP, "latest")
     try:
-        client.list_topics(timeout=10)
+        client.list_topics(timeout=REACH_S)
     except KafkaException as error:
         yield Finding(
             f"Kafka at {patient.bootstrap} can't be reached ({error.args[0].str()})",
@@ -141,7 +158,7 @@ def broker_releases(patient: Patient) -> Iterator[Finding]:
     """See whether a broker is of a release that can lose commit markers (KAFKA-20734)."""
     client = clients.consumer(patient.settings, patient.bootstrap, GROUP, "latest")
     try:
-        brokers = client.list_topics(timeout=10).brokers.values()
+        brokers = client.list_topics(timeout=REACH_S).brokers.values()
     finally:
         client.close()
     affected: dict[str, list[str]] = {}
@@ -228,7 +245,7 @@ def _append_times(patient: Patient) -> tuple[int, int]:
     )
     ahead = behind = 0
     try:
-        topics = client.list_topics(timeout=10).topics.values()
+        topics = client.list_topics(timeout=REACH_S).topics.values()
         names = [
             (topic.topic, number)
             for topic in topics
@@ -332,7 +349,11 @@ def _registry(patient: Patient) -> httpx.Client:
     if settings.registry_username is not None:
         secret = settings.registry_password
         auth = (settings.registry_username, secret.get_secret_value() if secret else "")
-    return httpx.Client(base_url=patient.registry_url, auth=auth, timeout=5)
+    # The environment may name a proxy; loopback must not go there.
+    loopback = httpx.URL(patient.registry_url).host in ("127.0.0.1", "localhost", "::1")
+    return httpx.Client(
+        base_url=patient.registry_url, auth=auth, timeout=REACH_S, trust_env=not loopback
+    )
 
 
 def _skew_ms(answer: httpx.Response, now_ms: int) -> int:
