@@ -1,0 +1,1 @@
+"""Sinks: what reads the governed topics and applies them to a system outside."""

@@ -1,0 +1,100 @@
+"""How the ERP sink's database is opened, and the state of the sink as a whole in it.
+
+Must never know entries or HTTP.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy.engine import make_url
+
+from connectors.applied import Applied, upsert
+from connectors.sinks.outbox import METADATA, START
+from pipeline.settings import Settings
+
+VERSION: Final = 1
+"""Of the tables' form."""
+APPLIED: Final = Applied(METADATA, "erp_applied")
+"""How far the approved topic has been taken into the outbox."""
+BUSY_MS: Final = 10_000
+
+
+class OutboxError(RuntimeError):
+    """The outbox can't be used as it is; the message says what to do with it."""
+
+
+def database_url(settings: Settings) -> str:
+    """SQLAlchemy URL of the outbox that the settings name."""
+    if settings.erp_database_url is not None:
+        return settings.erp_database_url
+    return f"sqlite:///{settings.state_dir.absolute() / 'erp' / 'outbox.sqlite'}"
+
+
+def open_outbox(url: str) -> Engine:
+    """Open the outbox, creating what is missing.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the database can't be used now.
+
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        engine = create_engine(url, pool_pre_ping=True)
+    else:
+        if parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(url)
+        _make_durable(engine)
+    with engine.begin() as connection:
+        METADATA.create_all(connection)
+    return engine
+
+
+def begin(connection: Connection, cut_over_ms: int, cluster_id: str) -> int:
+    """Write down, at the first start, from when on this sink books; later starts keep to it.
+
+    Args:
+        connection: in a transaction.
+        cut_over_ms: milestones published before count as prerequisites and are not booked.
+        cluster_id: Kafka cluster whose topic this outbox follows.
+
+    Returns:
+        The cut-over in force, ms UTC.
+
+    Raises:
+        OutboxError: the outbox is of another version or follows another cluster.
+
+    """
+    first = upsert(connection.dialect, START).values(
+        id=1, version=VERSION, cluster_id=cluster_id, cut_over_ms=cut_over_ms
+    )
+    connection.execute(first.on_conflict_do_nothing())
+    row = connection.execute(select(START)).one()
+    if row.version != VERSION:
+        raise OutboxError(
+            f"The ERP outbox is of version {row.version}, this program needs {VERSION}: run the "
+            "program that wrote it until nothing is pending, then start anew with --from now"
+        )
+    if row.cluster_id != cluster_id:
+        raise OutboxError(
+            f"The ERP outbox follows Kafka cluster {row.cluster_id}, this one is {cluster_id}: "
+            "correct MILEPOST_BOOTSTRAP_SERVERS, or name another outbox in "
+            "MILEPOST_ERP_DATABASE_URL"
+        )
+    return int(row.cut_over_ms)
+
+
+def _make_durable(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions are ours to begin
+        for pragma in (f"busy_timeout={BUSY_MS}", "journal_mode=WAL", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A transaction that reads before it writes must not find a newer write in between
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,322 @@
+"""The ERP sink: approved milestones from Kafka become postings, booked by HTTP.
+
+Positions and outbox entries commit in one database transaction; a courier sends the entries. So a
+kill anywhere loses nothing and repeats at most a call, under the same key. An outage of Kafka, the
+registry, the database or the ERP is waited out. Must never judge a milestone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Final
+
+import httpx
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as KafkaPartition
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from connectors.applied import FencedError, upsert
+from connectors.portal.decode import Decoder
+from connectors.protocols import ConfigurationError
+from connectors.sinks.courier import Courier, ErpClient
+from connectors.sinks.database import database_url, open_outbox
+from connectors.sinks.erp_intake import Intake, epochs_in_force
+from connectors.sinks.outbox import SINK, Outbox
+from connectors.sinks.portal import Where
+from connectors.sinks.postings import load_postings
+from pipeline.contract.names import APPROVED, data_root
+from pipeline.kafka import clients
+from pipeline.kafka.errors import UnreachableError
+from pipeline.kafka.registry import Registry
+from pipeline.settings import Settings
+
+BEGINNING: Final = "beginning"
+NOW: Final = "now"
+BATCH_RECORDS_MAX: Final = 500
+LINGER_S: Final = 0.02
+TELL_S: Final = 2.0
+"""How often the outbox is told how the sink is."""
+ANSWER_S: Final = 3.0
+BACK_OFF_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+
+_OUTAGES = (UnreachableError, KafkaException, SQLAlchemyError, OSError)
+_log = structlog.get_logger(__name__)
+
+
+def cut_over_ms(start: str, now_ms: int) -> int:
+    """From when on a new sink books.
+
+    Args:
+        start: `beginning`, `now`, or a time with its zone, e.g. `2026-11-01T00:00:00Z`.
+        now_ms: the time, ms UTC.
+
+    Raises:
+        ConfigurationError: it is none of these.
+
+    """
+    if start == BEGINNING:
+        return 0
+    if start == NOW:
+        return now_ms
+    try:
+        moment = datetime.fromisoformat(start)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ConfigurationError(
+            f"{start!r} is no start for the ERP sink: give beginning, now, or a time with its zone "
+            "such as 2026-11-01T00:00:00Z"
+        )
+    return round(moment.timestamp() * 1_000)
+
+
+def run_erp(
+    settings: Settings,
+    find: Callable[[], Where],
+    *,
+    start: str = BEGINNING,
+    stop: threading.Event | None = None,
+    ready: Callable[[], None] | None = None,
+) -> None:
+    """Run the ERP sink until the event is set.
+
+    Args:
+        settings: the ERP's address and token, group, database, policy folder.
+        find: tells Kafka's and the registry's addresses; asked at each attempt to connect.
+        start: see `cut_over_ms`; only the first start with an outbox counts.
+        stop: ends it; entries under way are settled first.
+        ready: told once the outbox is open and the courier runs.
+
+    Raises:
+        ConfigurationError: a setting is missing or wrong.
+        InvalidFileError: the posting rules can't be used.
+        OutboxError: the outbox belongs to another cluster or version.
+
+    """
+    sink = ErpSink(settings, find, start=start)
+    sink.run(stop or threading.Event(), ready)
+
+
+class ErpSink:
+    """Takes approved milestones into the outbox, with a courier beside it.
+
+    Args:
+        settings: as for `run_erp`.
+        find: tells the addresses.
+        start: where a new outbox begins to book.
+        clock_ms: the sink's own clock, ms UTC.
+        transport: replaces the network to the ERP in tests.
+
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        find: Callable[[], Where],
+        *,
+        start: str = BEGINNING,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._settings = settings
+        self._find = find
+        self._clock_ms = clock_ms
+        self._cut_over_ms = cut_over_ms(start, clock_ms())
+        self._transport = transport
+        self._rules = load_postings(settings.policy_dir or data_root() / "policy")
+        self._address = _address(settings)
+        self._told = ("", "", 0)
+
+    def run(self, stop: threading.Event, ready: Callable[[], None] | None = None) -> None:
+        """Follow the topic until the event is set; outages are waited out.
+
+        Raises:
+            OutboxError: the outbox belongs to another cluster or version.
+
+        """
+        waits = _Waits(stop)
+        engine = None
+        while engine is None and not stop.is_set():
+            try:
+                engine = open_outbox(database_url(self._settings))
+            except SQLAlchemyError as error:
+                self._say(None, "waiting", outage(error))
+                waits.wait()
+        if engine is None:
+            return
+        outbox = Outbox(self._rules, self._clock_ms)
+        with self._courier(engine, outbox, stop) as courier:
+            if ready is not None:
+                ready()
+            while not stop.is_set():
+                try:
+                    where = self._find()
+                    with Registry.of(self._settings, where.registry_url) as registry:
+                        intake = Intake(engine, outbox, Decoder(registry))
+                        self._follow(where.bootstrap, intake, courier, stop)
+                except (FencedError, *_OUTAGES) as error:
+                    self._say(engine, "waiting", outage(error))
+                    waits.wait()
+        engine.dispose()
+
+    @contextlib.contextmanager
+    def _courier(self, engine: Engine, outbox: Outbox, stop: threading.Event) -> Iterator[Courier]:
+        """A courier in a thread of its own; if it fails, everything stops."""
+        failures: list[BaseException] = []
+        token = self._settings.erp_token
+        headers = {"user-agent": "milepost-erp-sink"}
+        if token is not None:
+            headers["authorization"] = f"Bearer {token.get_secret_value()}"
+        size = sum(endpoint.in_flight for endpoint in self._rules.endpoints.values())
+        with (
+            httpx.Client(
+                base_url=self._address, headers=headers, transport=self._transport
+            ) as http,
+            ThreadPoolExecutor(size, thread_name_prefix="erp-call") as pool,
+        ):
+            erp = ErpClient(http, self._clock_ms)
+            courier = Courier(engine, outbox, erp, pool, epochs_in_force, random.Random())  # noqa: S311  jitter
+
+            def run() -> None:
+                try:
+                    courier.run(stop)
+                except BaseException as error:  # noqa: BLE001  raised again by the main thread
+                    failures.append(error)
+                    stop.set()
+
+            thread = threading.Thread(target=run, name="erp-courier")
+            thread.start()
+            try:
+                yield courier
+            finally:
+                stop.set()
+                courier.wake()
+                thread.join()
+        if failures:
+            raise failures[0]
+
+    def _follow(
+        self, bootstrap: str, intake: Intake, courier: Courier, stop: threading.Event
+    ) -> None:
+        """One consumer, from its first question to its end."""
+        consumer = clients.consumer(
+            self._settings,
+            bootstrap,
+            self._settings.erp_group,
+            "error",
+            **{
+                "session.timeout.ms": 6_000,
+                "heartbeat.interval.ms": 2_000,
+                "max.poll.interval.ms": 120_000,
+                "fetch.wait.max.ms": 100,
+                "fetch.queue.backoff.ms": 50,
+            },
+        )
+
+        def assigned(_consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+            positions, epochs = intake.claim([item.partition for item in partitions])
+            courier.own(epochs)
+            consumer.assign(positions)
+
+        def lost(_consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+            intake.forget(item.partition for item in partitions)
+
+        told = 0.0
+        try:
+            intake.begin(_cluster_id(consumer, bootstrap), self._cut_over_ms)
+            consumer.subscribe([APPROVED], on_assign=assigned, on_revoke=lost, on_lost=lost)
+            while not stop.is_set():
+                if time.monotonic() - told > TELL_S:
+                    self._say(intake.engine, "reading")
+                    told = time.monotonic()
+                first = consumer.poll(0.25)
+                if first is None:
+                    continue
+                messages = [first, *consumer.consume(BATCH_RECORDS_MAX - 1, LINGER_S)]
+                offsets = intake.take(messages)
+                if offsets:
+                    courier.wake()
+                    consumer.commit(offsets=offsets, asynchronous=True)  # for lag tools only
+        finally:
+            consumer.close()
+
+    def _say(self, engine: Engine | None, state: str, detail: str = "") -> None:
+        """Note how the reading side is, for those who only have the outbox."""
+        now = self._clock_ms()
+        if (state, detail) != self._told[:2]:
+            log = _log.info if state == "reading" else _log.warning
+            log("erp sink", state=state, detail=detail)
+            self._told = (state, detail, now)
+        if engine is None:
+            return
+        values = {"state": state, "detail": detail, "since_ms": self._told[2], "heard_ms": now}
+        # The database may be what is away
+        with contextlib.suppress(SQLAlchemyError), engine.begin() as connection:
+            new = upsert(connection.dialect, SINK).values(id=1, **values)
+            connection.execute(new.on_conflict_do_update(index_elements=["id"], set_=values))
+
+
+class _Waits:
+    """Growing, jittered waits; after a quiet while they begin anew."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._failures = 0
+        self._last = time.monotonic()
+
+    def wait(self) -> None:
+        if time.monotonic() - self._last > 2 * BACK_OFF_S[-1]:
+            self._failures = 0
+        wait_s = BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
+        self._failures += 1
+        self._stop.wait(wait_s * random.uniform(0.7, 1.0))  # noqa: S311  spreads reconnects
+        self._last = time.monotonic()
+
+
+def outage(error: BaseException) -> str:
+    """What is away, in one sentence for a person."""
+    first = (str(error).partition("\n")[0] or type(error).__name__)[:500]
+    if isinstance(error, KafkaException):
+        cause: KafkaError = error.args[0]
+        return f"Kafka does not answer ({cause.name()}: {cause.str()})"
+    if isinstance(error, SQLAlchemyError):
+        return f"The ERP outbox can't be used ({type(error).__name__}: {first})"
+    return first
+
+
+def _address(settings: Settings) -> str:
+    if settings.erp_url is None:
+        raise ConfigurationError(
+            "The ERP sink has nowhere to post: set MILEPOST_ERP_URL, e.g. to the address that "
+            "`milepost run simulated-erp` prints"
+        )
+    url = httpx.URL(settings.erp_url)
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ConfigurationError(
+            f"MILEPOST_ERP_URL {settings.erp_url!r} is no address: give one like "
+            "https://erp.example.com/api"
+        )
+    return settings.erp_url
+
+
+def _cluster_id(consumer: Consumer, bootstrap: str) -> str:
+    """The cluster's id, once the topic is there."""
+    try:
+        found = consumer.list_topics(timeout=ANSWER_S)
+    except KafkaException as error:
+        raise clients.unreachable(bootstrap, error) from None
+    if APPROVED not in found.topics:
+        raise UnreachableError(
+            f"Kafka at {bootstrap} has no topic {APPROVED}: run `milepost topics apply`"
+        )
+    return str(found.cluster_id)
+
+

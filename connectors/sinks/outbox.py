@@ -1,0 +1,496 @@
+"""The ERP sink's outbox in its database: entries, what stands of each entity, leases.
+
+SQLAlchemy Core for SQLite and PostgreSQL. Every method works inside the caller's transaction, so
+that offsets and entries commit together. Must never know HTTP, Kafka or the meaning of a milestone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Table,
+    Text,
+    exists,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.engine import Connection
+
+from connectors.sinks import booking
+from connectors.sinks.entries import BLOCKING, Book, Entry, Kind, Standing, State, Taken, Why
+from connectors.sinks.postings import PostingRules
+
+METADATA: Final = MetaData()
+_ID = BigInteger().with_variant(Integer(), "sqlite")
+_IN_MAX = 500
+
+ENTRIES: Final = Table(
+    "erp_entries",
+    METADATA,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("key", String(255), nullable=False, unique=True),
+    Column("entity", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("milestone_id", String(64), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("posting", String(32), nullable=False),
+    Column("endpoint", String(32), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("reference", String(255)),
+    Column("body", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("turn", Integer),
+    Column("reason", String(32), nullable=False),
+    Column("words", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("maybe_booked", Boolean, nullable=False),
+    Column("first_attempt_ms", BigInteger),
+    Column("next_attempt_ms", BigInteger, nullable=False),
+    Column("lease_until_ms", BigInteger, nullable=False, default=0),
+    Column("epoch", BigInteger, nullable=False, default=0),
+    Column("document", String(255), nullable=False, default=""),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    Index("erp_entries_entity", "entity", "turn"),
+    Index("erp_entries_due", "state", "endpoint", "next_attempt_ms"),
+)
+"""One row per posting."""
+
+STANDING: Final = Table(
+    "erp_standing",
+    METADATA,
+    Column("milestone_id", String(64), primary_key=True),
+    Column("entity", Text, nullable=False, index=True),
+    Column("event_type", String(64), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("stands", Boolean, nullable=False),
+    Column("assurance", String(16), nullable=False),
+    Column("classifier", String(16), nullable=False),
+)
+"""The newest revision of each milestone: prerequisites, and what is a repeat."""
+
+ENDPOINTS: Final = Table(
+    "erp_endpoints",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("closed_until_ms", BigInteger, nullable=False),
+    Column("words", Text, nullable=False),
+    Column("paused_until_ms", BigInteger, nullable=False, default=0),
+    Column("paused_words", Text, nullable=False, default=""),
+    Column("changed_ms", BigInteger, nullable=False),
+)
+"""What keeps an endpoint from being called: an outage noticed, a pause ordered."""
+
+START: Final = Table(
+    "erp_start",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("cluster_id", String(64), nullable=False),
+    Column("cut_over_ms", BigInteger, nullable=False),
+)
+"""Written once, at the first start."""
+
+SINK: Final = Table(
+    "erp_sink",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("heard_ms", BigInteger, nullable=False),
+)
+"""One row: how the reading side is, as far as it could tell."""
+
+
+class Arrival(NamedTuple):
+    """One record of the approved topic as it is handed to the outbox."""
+
+    partition: int
+    offset: int
+    published_ms: int
+    entity: str
+    record: Mapping[str, Any] | None
+    problem: str = ""
+    """Why there is no record."""
+    raw: bytes = b""
+
+
+class Claim(NamedTuple):
+    """An entry that this worker may send until its lease ends."""
+
+    id: int
+    key: str
+    entity: str
+    partition: int
+    epoch: int
+    endpoint: str
+    body: str
+    attempt: int
+    failures: int
+    maybe_booked: bool
+    """Whether an earlier attempt may have been booked."""
+    first_attempt_ms: int
+    lease_until_ms: int
+
+
+class Outbox:
+    """The entries, by rules and a clock; every method runs in the caller's transaction."""
+
+    def __init__(self, rules: PostingRules, clock_ms: Callable[[], int]) -> None:
+        self.rules = rules
+        self.clock_ms = clock_ms
+
+    def take(
+        self, connection: Connection, arrivals: Sequence[Arrival], cut_over_ms: int
+    ) -> Counter[Taken]:
+        """Apply approved records, in the order of their partitions.
+
+        Args:
+            connection: in the transaction that also moves the offsets.
+            arrivals: any number of records.
+            cut_over_ms: what was published before counts only as a prerequisite.
+
+        """
+        books = self.books(connection, {item.entity: item.partition for item in arrivals})
+        taken: Counter[Taken] = Counter()
+        for item in arrivals:
+            book = books[item.entity]
+            if item.record is None:
+                key = f"unreadable:{item.partition}:{item.offset}"
+                booking.unreadable(book, key, item.problem, {"raw": item.raw.hex()})
+                taken[Taken.UNREADABLE] += 1
+                continue
+            posts = item.published_ms >= cut_over_ms
+            taken[booking.take(book, item.record, self.rules, posts=posts)] += 1
+        self.save(connection, books.values())
+        return taken
+
+    def books(self, connection: Connection, entities: Mapping[str, int]) -> dict[str, Book]:
+        """What is known of some entities, locked for this transaction.
+
+        Args:
+            connection: in a transaction.
+            entities: partition by entity key.
+
+        """
+        books = {entity: Book(entity, partition) for entity, partition in entities.items()}
+        for names in _slices(sorted(books)):
+            rows = select(STANDING).where(STANDING.c.entity.in_(names))
+            for row in connection.execute(rows):
+                books[row.entity].standing[row.milestone_id] = _standing(row)
+            query = select(ENTRIES).where(ENTRIES.c.entity.in_(names)).order_by(ENTRIES.c.id)
+            for row in connection.execute(query.with_for_update()):
+                books[row.entity].entries.append(_entry(row))
+        return books
+
+    def save(self, connection: Connection, books: Iterable[Book]) -> None:
+        """Write what changed of some books."""
+        now = self.clock_ms()
+        for book in books:
+            for item in book.standing.values():
+                if item.changed:
+                    self._save_standing(connection, book.entity, item)
+            for entry in book.entries:
+                if entry.changed:
+                    self._save_entry(connection, book.entity, entry, now)
+
+    def adopt(
+        self, connection: Connection, partition: int, epoch: int, honouring: Collection[str]
+    ) -> int:
+        """Take over entries that a worker before this one was sending.
+
+        Where the endpoint honours keys they can be sent again at once; elsewhere the lease runs
+        out first, so that the other attempt has come to its end.
+
+        Returns:
+            How many were taken over.
+
+        """
+        left_over = (
+            (ENTRIES.c.partition == partition)
+            & (ENTRIES.c.state == State.SENDING.value)
+            & (ENTRIES.c.epoch < epoch)
+            & ENTRIES.c.endpoint.in_(honouring)
+        )
+        words = "its worker ended while sending it"
+        return self._free(connection, left_over, words)
+
+    def expire(
+        self, connection: Connection, partitions: Collection[int], under_way: Collection[int]
+    ) -> int:
+        """Free entries whose lease has run out; their outcome is unknown.
+
+        Args:
+            connection: in a transaction.
+            partitions: of this worker.
+            under_way: ids of entries that this worker is still sending.
+
+        """
+        ended = (
+            ENTRIES.c.partition.in_(partitions)
+            & (ENTRIES.c.state == State.SENDING.value)
+            & (ENTRIES.c.lease_until_ms < self.clock_ms())
+            & ENTRIES.c.id.not_in(under_way)
+        )
+        return self._free(connection, ended, "an attempt ended without an outcome")
+
+    def claim(
+        self,
+        connection: Connection,
+        epochs: Mapping[int, int],
+        endpoint: str,
+        limit: int,
+        lease_ms: int,
+    ) -> list[Claim]:
+        """Take entries that are due, at most one of each entity, those waiting longest first.
+
+        Args:
+            connection: in a transaction.
+            epochs: this worker's epoch by partition it owns.
+            endpoint: whose entries.
+            limit: how many at most.
+            lease_ms: how long they are this worker's.
+
+        """
+        now = self.clock_ms()
+        before = ENTRIES.alias("before")
+        blocked = exists().where(
+            before.c.entity == ENTRIES.c.entity,
+            before.c.turn < ENTRIES.c.turn,
+            before.c.state.in_(BLOCKING),
+        )
+        due = (
+            select(ENTRIES)
+            .where(
+                ENTRIES.c.state == State.PENDING.value,
+                ENTRIES.c.endpoint == endpoint,
+                ENTRIES.c.next_attempt_ms <= now,
+                ENTRIES.c.partition.in_(epochs),
+                ~blocked,
+            )
+            .order_by(ENTRIES.c.next_attempt_ms, ENTRIES.c.id)
+            .limit(limit)
+        )
+        claims = []
+        for row in connection.execute(due).all():
+            claim = _claim(row, epochs[row.partition], now, lease_ms)
+            changed = connection.execute(
+                update(ENTRIES)
+                .where(ENTRIES.c.id == row.id, ENTRIES.c.state == State.PENDING.value)
+                .values(
+                    state=State.SENDING.value,
+                    attempts=claim.attempt,
+                    maybe_booked=True,
+                    first_attempt_ms=claim.first_attempt_ms,
+                    lease_until_ms=claim.lease_until_ms,
+                    epoch=claim.epoch,
+                    changed_ms=now,
+                )
+            )
+            if changed.rowcount == 1:
+                claims.append(claim)
+        return claims
+
+    def done(self, connection: Connection, claim: Claim, document: str, words: str = "") -> bool:
+        """Record that the ERP has booked it; False if it is no longer this worker's."""
+        values = {"state": State.DONE.value, "reason": Why.NONE.value, "words": words}
+        return self._close(connection, claim, {**values, "document": document[:255]})
+
+    def again(
+        self,
+        connection: Connection,
+        claim: Claim,
+        next_attempt_ms: int,
+        words: str,
+        *,
+        maybe_booked: bool,
+        failures: int,
+    ) -> bool:
+        """Put it back for another attempt; False if it is no longer this worker's."""
+        return self._close(
+            connection,
+            claim,
+            {
+                "state": State.PENDING.value,
+                "reason": Why.TRYING_AGAIN.value,
+                "words": words,
+                "next_attempt_ms": next_attempt_ms,
+                "maybe_booked": maybe_booked,
+                "failures": failures,
+            },
+        )
+
+    def park(
+        self, connection: Connection, claim: Claim, reason: Why, words: str, *, maybe_booked: bool
+    ) -> bool:
+        """Lay it aside for a person; False if it is no longer this worker's."""
+        book = self.books(connection, {claim.entity: claim.partition})[claim.entity]
+        entry = next((item for item in book.entries if item.id == claim.id), None)
+        ours = connection.execute(select(ENTRIES.c.id).where(*_held(claim))).first()
+        if entry is None or ours is None:
+            return False
+        entry.maybe_booked = maybe_booked
+        booking.refuse(book, entry, self.rules, reason, words)
+        self.save(connection, [book])
+        return True
+
+    def next_due_ms(self, connection: Connection, partitions: Collection[int]) -> int | None:
+        """When the next PENDING entry is due; it may be blocked by another one."""
+        query = (
+            select(ENTRIES.c.next_attempt_ms)
+            .where(ENTRIES.c.state == State.PENDING.value, ENTRIES.c.partition.in_(partitions))
+            .order_by(ENTRIES.c.next_attempt_ms)
+            .limit(1)
+        )
+        return connection.execute(query).scalar()
+
+    def _close(self, connection: Connection, claim: Claim, values: Mapping[str, Any]) -> bool:
+        statement = update(ENTRIES).where(*_held(claim))
+        changed = connection.execute(
+            statement.values(**values, lease_until_ms=0, changed_ms=self.clock_ms())
+        )
+        return changed.rowcount == 1
+
+    def _free(self, connection: Connection, condition: Any, words: str) -> int:
+        now = self.clock_ms()
+        changed = connection.execute(
+            update(ENTRIES)
+            .where(condition)
+            .values(
+                state=State.PENDING.value,
+                reason=Why.TRYING_AGAIN.value,
+                words=words,
+                next_attempt_ms=now,
+                lease_until_ms=0,
+                changed_ms=now,
+            )
+        )
+        return changed.rowcount
+
+    def _save_standing(self, connection: Connection, entity: str, item: Standing) -> None:
+        values = {
+            "entity": entity,
+            "event_type": item.event_type,
+            "revision": item.revision,
+            "stands": item.stands,
+            "assurance": item.assurance,
+            "classifier": item.classifier,
+        }
+        there = STANDING.c.milestone_id == item.milestone_id
+        changed = connection.execute(update(STANDING).where(there).values(**values))
+        if changed.rowcount == 0:
+            connection.execute(insert(STANDING).values(milestone_id=item.milestone_id, **values))
+        item.changed = False
+
+    def _save_entry(self, connection: Connection, entity: str, entry: Entry, now: int) -> None:
+        values = {
+            "kind": entry.kind.value,
+            "reference": entry.reference,
+            "body": orjson.dumps(entry.body, option=orjson.OPT_SORT_KEYS).decode(),
+            "state": None if entry.state is None else entry.state.value,
+            "turn": entry.turn,
+            "reason": entry.reason.value,
+            "words": entry.words[:2_000],
+            "failures": entry.failures,
+            "maybe_booked": entry.maybe_booked,
+            "next_attempt_ms": now,
+            "lease_until_ms": 0,
+            "changed_ms": now,
+        }
+        if entry.id is None:
+            fixed = {
+                "key": entry.key,
+                "entity": entity,
+                "partition": entry.partition,
+                "milestone_id": entry.milestone_id,
+                "revision": entry.revision,
+                "posting": entry.posting,
+                "endpoint": entry.endpoint,
+                "attempts": 0,
+                "created_ms": now,
+            }
+            new = insert(ENTRIES).values(**fixed, **values).returning(ENTRIES.c.id)
+            entry.id = connection.execute(new).scalar_one()
+        else:
+            connection.execute(update(ENTRIES).where(ENTRIES.c.id == entry.id).values(**values))
+        entry.changed = False
+
+
+def _held(claim: Claim) -> tuple[Any, ...]:
+    """Conditions under which an entry is still the claim's: fencing."""
+    return (
+        ENTRIES.c.id == claim.id,
+        ENTRIES.c.state == State.SENDING.value,
+        ENTRIES.c.epoch == claim.epoch,
+        ENTRIES.c.attempts == claim.attempt,
+    )
+
+
+def _claim(row: Row[Any], epoch: int, now: int, lease_ms: int) -> Claim:
+    return Claim(
+        id=row.id,
+        key=row.key,
+        entity=row.entity,
+        partition=row.partition,
+        epoch=epoch,
+        endpoint=row.endpoint,
+        body=row.body,
+        attempt=row.attempts + 1,
+        failures=row.failures,
+        maybe_booked=row.maybe_booked,
+        first_attempt_ms=now if row.first_attempt_ms is None else row.first_attempt_ms,
+        lease_until_ms=now + lease_ms,
+    )
+
+
+def _standing(row: Row[Any]) -> Standing:
+    return Standing(
+        row.milestone_id,
+        row.event_type,
+        row.revision,
+        row.stands,
+        row.assurance,
+        row.classifier,
+    )
+
+
+def _entry(row: Row[Any]) -> Entry:
+    return Entry(
+        key=row.key,
+        partition=row.partition,
+        milestone_id=row.milestone_id,
+        revision=row.revision,
+        posting=row.posting,
+        endpoint=row.endpoint,
+        kind=Kind(row.kind),
+        body=orjson.loads(row.body),
+        state=State(row.state),
+        reference=row.reference,
+        turn=row.turn,
+        reason=Why(row.reason),
+        words=row.words,
+        attempts=row.attempts,
+        failures=row.failures,
+        maybe_booked=row.maybe_booked,
+        first_attempt_ms=row.first_attempt_ms,
+        id=row.id,
+    )
+
+
+def _slices(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (names[start : start + _IN_MAX] for start in range(0, len(names), _IN_MAX))
