@@ -15,6 +15,13 @@ from .config import LaneConfig
 OnError = Callable[[KafkaError], None]
 
 
+def describe(error: KafkaError) -> str:
+    """Say what happened, with the remedy where one is known."""
+    if "fenced" in error.str().lower():
+        return f"{error} (another worker runs in this group and slot: give each a slot of its own)"
+    return str(error)
+
+
 def member(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
     """Consumer that belongs to the group and reads every input."""
     own: dict[str, Any] = {

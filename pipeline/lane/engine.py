@@ -146,7 +146,7 @@ class Engine(Generic[S]):
     def _on_error(self, error: KafkaError) -> None:
         log.warning("librdkafka: %s", error)
         if error.fatal():
-            leave(f"fatal: {error}")
+            leave(f"fatal: {clients.describe(error)}")
 
     def _enter(self, phase: str) -> None:
         if phase != self.phase:

@@ -17,7 +17,7 @@ import faust
 from faust.app.base import BootStrategy
 from mode import Service
 
-from .config import EX_CONFIG, LaneConfig, TopicRefusedError
+from .config import EX_CONFIG, LaneConfig, LaneError, TopicRefusedError
 from .engine import Engine
 from .leaving import Watchdog, leave
 from .model import Observer, Processor, RecordBatch
@@ -146,6 +146,8 @@ class Lane(Service, Generic[S]):
             self._engine.run(watchdog)
         except TopicRefusedError as refusal:
             leave(str(refusal), EX_CONFIG)
+        except LaneError as error:
+            leave(str(error))
         except BaseException as error:  # noqa: BLE001  whatever it is, this process can't go on
             self._fail(error)
         finally:

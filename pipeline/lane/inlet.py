@@ -18,7 +18,6 @@ from confluent_kafka import (
     TIMESTAMP_LOG_APPEND_TIME,
     Consumer,
     KafkaError,
-    KafkaException,
     Message,
     TopicPartition,
 )
@@ -57,7 +56,7 @@ S = TypeVar("S")
 IDLE_S = 0.1
 """How long an idle round waits for a first record."""
 LEAVE_S = 5.0
-"""How long a stopping worker waits for its revoke."""
+"""How long a stopping worker tries to leave the group."""
 
 
 @dataclass(slots=True)
@@ -114,10 +113,11 @@ class Inlet(Generic[S]):
         """Stop reading; with `leave_on_stop` others get the partitions at once."""
         self._watchdog.step("leave the group", LEAVE_S + 10)
         if self._config.leave_on_stop:
-            # close() alone keeps a static member's place until its session ends
+            # close() alone keeps a static member's place until its session ends; what leaves is
+            # unsubscribe(), once its revoke was served and before close() begins
             self._consumer.unsubscribe()
             until = time.monotonic() + LEAVE_S
-            while self.parts and time.monotonic() < until:
+            while self._consumer.memberid() and time.monotonic() < until:
                 self._consumer.poll(IDLE_S)
         self._watchdog.step("close", 30)
         self._consumer.close()
@@ -300,7 +300,6 @@ class Inlet(Generic[S]):
 
         Raises:
             LaneError: the log can't be read on.
-            KafkaException: nor can it.
 
         """
         if wait:
@@ -317,6 +316,8 @@ class Inlet(Generic[S]):
         records = self._sort(messages)
         batches = {}
         for number, part in self.parts.items():
+            if not part.reading.open:
+                continue  # put off as a whole
             batch = part.reading.cut(records.get(number, []), part.state)
             if batch is not None:
                 batches[number] = batch
@@ -390,14 +391,14 @@ class Inlet(Generic[S]):
         """Log an error that librdkafka works on by itself; raise any other.
 
         Raises:
-            KafkaException: waiting won't mend it.
+            LaneError: waiting won't mend it.
 
         """
         error = message.error()
         if error is None or error.code() in _PASSING:
             return
         if error.fatal() or not error.retriable():
-            raise KafkaException(error)
+            raise LaneError(f"consume: {clients.describe(error)}")
         log.warning("consume: %s", error)
 
     def _serve(self) -> None:

@@ -99,8 +99,9 @@ class Decided:
 class Deferred:
     """An outage: nothing was decided and the state is as it was before the batch.
 
-    The lane goes back to where the batch began, reads the named inputs (None: all) no further for
-    `seconds`, goes on with everything else, then tries again.
+    The lane goes back to where the batch began, reads the named inputs no further for `seconds`,
+    goes on with everything else, then tries again. No names, or none that has records in the
+    batch: all inputs of this partition.
     """
 
     seconds: float

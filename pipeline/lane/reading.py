@@ -151,7 +151,10 @@ class Reading:
         )
 
     def put_back(self, batch: PartitionBatch[S], topics: Collection[str] | None, at: float) -> None:
-        """Undo the newest `cut` and fetch these inputs (None: all) no further until `at`.
+        """Undo the newest `cut` and fetch these inputs no further until `at`.
+
+        None means all of them; so does naming none that has records in the batch, since the same
+        batch would be back at once.
 
         Raises:
             ValueError: there is no such batch.
@@ -165,7 +168,10 @@ class Reading:
         self.position = dict(self._begun)
         for gap in self._gaps:
             self.position[gap.topic] = max(self.position[gap.topic], gap.next)
-        for topic in self.inputs if topics is None else self.inputs.intersection(topics):
+        concerned = self.inputs if topics is None else self.inputs.intersection(topics)
+        if concerned.isdisjoint({record.topic for record in batch.records}):
+            concerned = self.inputs
+        for topic in concerned:
             self._parked[topic] = at
 
     def wake(self, now: float) -> bool:

@@ -119,7 +119,7 @@ class Writer:
                 error = raised.args[0]
                 # a time-out calls itself retriable; asking again has only ever lost time
                 if error.fatal() or error.code() == KafkaError._TIMED_OUT:  # noqa: SLF001
-                    leave(f"{what}: {error}")
+                    leave(f"{what}: {clients.describe(error)}")
                 if error.txn_requires_abort():
                     return self.abort(f"{what}: {error}")
                 if not error.retriable() or attempt == TRIES_MAX:

@@ -144,6 +144,15 @@ def test_an_outage_holds_one_input_and_nothing_else(cluster, tmp_path):
     assert len(worker.events("restored")) == 1
 
 
+def test_a_second_worker_in_the_same_slot_ends_the_first_and_says_why(cluster):
+    first = cluster.start([])
+    first.owns([0, 1, 2, 3])
+    second = cluster.start([])
+    assert first.process.wait(30) == 75
+    assert "give each a slot of its own" in first.log()
+    second.owns([0, 1, 2, 3])
+
+
 def test_an_agents_exception_ends_the_process_with_its_stacks(cluster):
     orders = cluster.topic("orders")
     worker = cluster.start([orders])

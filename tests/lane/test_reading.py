@@ -105,6 +105,12 @@ class TestDeferral:
         at.put_back(batch, None, at=10.0)
         assert at.wanted() == {}
 
+    def test_naming_only_inputs_without_records_means_all_too(self):
+        at = reading()
+        batch = at.cut(take(at, "a", 0), None)
+        at.put_back(batch, ["b"], at=10.0)
+        assert at.wanted() == {}
+
     def test_the_batch_before_stays_decided(self):
         at = reading()
         at.cut(take(at, "a", 0, 1), None)
