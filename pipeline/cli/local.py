@@ -98,7 +98,8 @@ def up(
     with _explained():
         settings = configuration.load()
         if detach:
-            _up_detached(settings)
+            chosen = ["--traffic" if traffic else "--no-traffic", f"--brokers={brokers}"]
+            _up_detached(settings, [*chosen, *(["--bare"] if bare else [])])
             return
         with _ending_on_signals():
             _up(settings, traffic=traffic, bare=bare, brokers=brokers)
@@ -198,7 +199,7 @@ def _up(settings: Settings, *, traffic: bool, bare: bool, brokers: int) -> None:
             system.stop()
 
 
-def _up_detached(settings: Settings) -> None:
+def _up_detached(settings: Settings, options: list[str]) -> None:
     folder = settings.state_dir.absolute()
     if Holding(folder).read() is not None:
         raise StackInUseError(f"A stack runs in {folder} already: see `milepost status`")
@@ -206,12 +207,11 @@ def _up_detached(settings: Settings) -> None:
         if settings.bootstrap_servers is None:
             Artifacts(settings.cache_dir, report=shown).ensure()
         shown(Step("Starting"))
-        arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
         log_path = folder / "logs" / "up.log"
         log_path.parent.mkdir(parents=True, exist_ok=True)
         with log_path.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.cli.local", *arguments],
+                [sys.executable, "-m", "pipeline.cli.local", "up", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
