@@ -1,0 +1,252 @@
+"""The governor: the Faust worker that governs, on the lane.
+
+Wiring only: the lane brings record batches, `topology.govern` decides them, what it lacks is looked
+up here. Must never decide about a record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+import faust
+
+from pipeline.contract import codec, names
+from pipeline.contract import topics as contract_topics
+from pipeline.governance import ledger
+from pipeline.governance.vocabulary import ControlKind
+from pipeline.kafka.errors import UnreachableError, UnregisteredError
+from pipeline.kafka.reading import partitions_of
+from pipeline.kafka.registry import Registry
+from pipeline.lane import (
+    Decided,
+    Deferred,
+    Lane,
+    LaneApp,
+    LaneConfig,
+    Observer,
+    Output,
+    PartitionBatch,
+    RecordBatch,
+    Tick,
+)
+from pipeline.lane.model import RETENTION
+from pipeline.settings import Settings
+from pipeline.streams.lookups import ASK_AGAIN_S, Lookups
+from pipeline.streams.state import PartitionState
+from pipeline.streams.topology import Governed, Lacking, Surroundings, govern
+
+log = logging.getLogger(__name__)
+
+OUTAGE_S: Final = 2.0
+NO_POLICY_S: Final = 1.0
+_WRITTEN: Final = {
+    names.APPROVED: "approved-milestone",
+    names.ENTITY_STATUS: "entity-status",
+    names.DECISIONS: "decision-block",
+    names.LINKS: "link",
+}
+Measure = Callable[[int, Governed], None]
+
+
+class Governing:
+    """How a partition's state comes to be: the lane's processor."""
+
+    def restore(self, partition: int, changelog: dict[bytes, bytes]) -> PartitionState:
+        """State from the changelog."""
+        return PartitionState.restore(partition, changelog)
+
+    def positions(self, state: PartitionState) -> Mapping[str, int]:
+        """Next offset of each input."""
+        return state.positions
+
+    def due_ms(self, state: PartitionState) -> int | None:
+        """When the next deadline falls due."""
+        return state.due_ms()
+
+    def inputs(self, state: PartitionState) -> Collection[str] | None:  # noqa: ARG002
+        """All of the lane's inputs."""
+        return None
+
+
+class Decider:
+    """Decides record batches, with what they lack looked up in between."""
+
+    def __init__(self, surroundings: Surroundings, lookups: Lookups, measure: Measure) -> None:
+        self._surroundings = surroundings
+        self._lookups = lookups
+        self._measure = measure
+
+    async def decide(self, batch: RecordBatch[PartitionState]) -> dict[int, Decided | Deferred]:
+        """One decision, or one deferral, for each partition of the batch."""
+        self._lookups.expire()
+        return {number: await self._part(part) for number, part in batch.parts.items()}
+
+    async def _part(self, part: PartitionBatch[PartitionState]) -> Decided | Deferred:
+        lost: dict[str, list[ledger.Gap]] = {}
+        for gap in part.gaps:
+            lost.setdefault(gap.topic, []).append(
+                ledger.Gap(gap.first, gap.next, retention=gap.why == RETENTION)
+            )
+        while True:
+            result = govern(
+                self._surroundings,
+                part.state,
+                part.records,
+                ends=part.ends,
+                read_through_ms=part.read_through_ms,
+                lost=lost,
+            )
+            if isinstance(result, Governed):
+                self._measure(part.partition, result)
+                outputs = [Output(*output) for output in result.outputs]
+                return Decided(outputs, result.changelog, part.state.positions)
+            deferred = await self._look_up(part, result)
+            if deferred is not None:
+                return deferred
+
+    async def _look_up(
+        self, part: PartitionBatch[PartitionState], lacking: Lacking
+    ) -> Deferred | None:
+        """Get what was lacking; None: try again, else how long to wait for it."""
+        if lacking.no_policy:
+            raw = frozenset(r.topic for r in part.records if r.topic != names.CONTROL)
+            why = "no policy bundle is in force yet: run `milepost policy publish`"
+            return Deferred(NO_POLICY_S, why, raw or None)
+        loop = asyncio.get_running_loop()
+        try:
+            if lacking.schemas:
+                find = functools.partial(self._lookups.find_schemas, lacking.schemas)
+                waiting = await loop.run_in_executor(None, find)
+                if waiting:
+                    return Deferred(ASK_AGAIN_S, "a schema id is not known yet", waiting)
+            if lacking.policies:
+                load = functools.partial(self._lookups.find_policies, lacking.policies)
+                missing = await loop.run_in_executor(None, load)
+                if missing:
+                    why = f"policy bundle {', '.join(sorted(missing))} is not published"
+                    return Deferred(OUTAGE_S, why, None)
+        except UnreachableError as error:
+            topics = frozenset(topic for topic, _ in lacking.schemas)
+            return Deferred(OUTAGE_S, str(error), topics or None)
+        return None
+
+
+def registered_ids(registry: Registry) -> dict[str, int]:
+    """Registry ids to write the governed topics with, control included.
+
+    Raises:
+        UnregisteredError: a schema is not registered.
+        UnreachableError: the registry is away.
+
+    """
+    wanted = {**_WRITTEN, names.CONTROL: "control"}
+    return {topic: registry.id_for(names.subject(topic), name) for topic, name in wanted.items()}
+
+
+def wait_for_contract(
+    settings: Settings, bootstrap: str, registry: Registry, say: Callable[[str], None]
+) -> tuple[dict[str, int], int]:
+    """Wait until topics and schemas are there.
+
+    Returns:
+        Registry ids by topic, and the partition count.
+
+    """
+    said = ""
+    while True:
+        try:
+            count = len(partitions_of(settings, bootstrap, names.CONTROL))
+            if count:
+                return registered_ids(registry), count
+            why = f"topic {names.CONTROL} does not exist: run `milepost topics apply`"
+        except (UnreachableError, UnregisteredError) as error:
+            why = str(error)
+        if why != said:
+            say(f"waiting: {why}")
+            said = why
+        time.sleep(1.0)
+
+
+def build(
+    settings: Settings,
+    bootstrap: str,
+    registry: Registry,
+    *,
+    ids: Mapping[str, int],
+    partitions: int,
+    observer: Observer,
+    measure: Measure,
+    crash_point: Callable[[str], None] | None = None,
+) -> LaneApp:
+    """The Faust app of one worker, ready to run.
+
+    Args:
+        settings: group, slot and limits.
+        bootstrap: bootstrap servers.
+        registry: for schemas met on the way.
+        ids: registry ids to write with, by topic.
+        partitions: partition count of every input.
+        observer: of the lane.
+        measure: told what each decision brought.
+        crash_point: seam of fault tests.
+
+    """
+    declared = contract_topics.load()
+    inputs = frozenset(topic.name for topic in declared.inputs if topic.name != names.CONTROL)
+    lookups = Lookups(settings, bootstrap, registry)
+    surroundings = Surroundings(
+        partitions=partitions,
+        group=settings.governor_group,
+        policies=lookups.policies,
+        schemas=lookups.schemas,
+        ids=ids,
+        record_bytes_max=settings.record_bytes_max,
+    )
+
+    def tick(partition: int) -> Tick:
+        record = {"kind": ControlKind.TICK.value, "partition": partition}
+        value = codec.encode(record, codec.committed("control"), ids[names.CONTROL])
+        return Tick(str(partition).encode(), value)
+
+    extra: dict[str, Any] = {} if crash_point is None else {"crash_point": crash_point}
+    config = LaneConfig(
+        client={"bootstrap.servers": bootstrap, **settings.kafka_client()},
+        group=settings.governor_group,
+        slot=settings.governor_slot,
+        control_topic=names.CONTROL,
+        changelog_topic=names.CHANGELOG,
+        inputs=inputs,
+        batch_records_max=settings.governor_batch_records_max,
+        linger_s=settings.governor_linger_ms / 1_000,
+        session_ms=settings.governor_session_ms,
+        transaction_timeout_ms=settings.transaction_timeout_ms,
+        tick_interval_s=settings.tick_ms / 1_000,
+        tick=tick,
+        **extra,
+    )
+    app = LaneApp(
+        settings.governor_group,
+        datadir=settings.state_dir / "faust",
+        web_enabled=False,
+    )
+    lane: Lane[PartitionState] = Lane(app, config, Governing(), observer)
+    decider = Decider(surroundings, lookups, measure)
+
+    @app.agent(lane.channel)
+    async def govern_batches(batches: Any) -> None:
+        async for batch in batches:
+            batch.done(await decider.decide(batch))
+
+    return app
+
+
+def run_worker(app: LaneApp, log_level: str) -> None:
+    """Run one worker in this process until it is told to stop; never returns."""
+    sys.argv = sys.argv[:1]
+    faust.Worker(app, loglevel=log_level, redirect_stdouts=False).execute_from_commandline()
