@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, Message
 
 from .config import LaneConfig
 
 OnError = Callable[[KafkaError], None]
+OnDelivery = Callable[[KafkaError | None, Message], None]
 
 
 def describe(error: KafkaError) -> str:
@@ -76,8 +77,8 @@ def observer(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
     }
 
 
-def writer(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
-    """Transactional producer of outputs, changelog and offsets."""
+def writer(config: LaneConfig, on_error: OnError, on_lost: OnDelivery) -> dict[str, Any]:
+    """Transactional producer of outputs, changelog and offsets; only losses are reported."""
     return {
         **config.client,
         "transactional.id": config.member,
@@ -87,6 +88,8 @@ def writer(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
         "batch.num.messages": 100_000,
         "batch.size": 1_000_000,
         "queue.buffering.max.messages": 1_000_000,
+        "delivery.report.only.error": True,
+        "on_delivery": on_lost,
         "error_cb": on_error,
     }
 

@@ -24,7 +24,7 @@ from .inlet import Inlet
 from .leaving import Watchdog, leave
 from .lookup import AskInputs, check_changelog, check_inputs
 from .model import Commit, Decided, Observer, PartitionBatch, Processor, RecordBatch, Results
-from .writer import Writer
+from .writer import TransactionAbortedError, Writer
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,9 @@ class Engine(Generic[S]):
         if self._halt.is_set():
             return
         self._writer = Writer(self._config, watchdog, self._on_error)
-        inlet = Inlet(self._config, self._processor, self._observer, watchdog, self._on_error)
+        inlet = Inlet(
+            self._config, self._processor, self._observer, watchdog, self._on_error, self._halt
+        )
         self._inlet = inlet
         inlet.join()
         self._enter("joining")
@@ -242,8 +244,8 @@ class Engine(Generic[S]):
         began = time.monotonic()
         try:
             pending.outputs, pending.bytes = self._writer.write(pending.decisions)
-        except KafkaException as error:
-            self._note_abort(self._writer.abort(f"produce: {error}"))
+        except TransactionAbortedError as aborted:
+            self._note_abort(aborted)
             return False
         pending.produce_s = time.monotonic() - began
         return True
@@ -251,9 +253,10 @@ class Engine(Generic[S]):
     def _commit(self, inlet: Inlet[S], pending: _Pending) -> bool:
         """Commit the open transaction; False: it was aborted."""
         began = time.monotonic()
-        why = self._writer.commit(pending.positions, inlet.group)
-        if why is not None:
-            self._note_abort(why)
+        try:
+            self._writer.commit(pending.positions, inlet.group)
+        except TransactionAbortedError as aborted:
+            self._note_abort(aborted)
             return False
         self._aborts = 0
         self._observer.committed(
@@ -269,11 +272,11 @@ class Engine(Generic[S]):
         )
         return True
 
-    def _note_abort(self, why: str) -> None:
+    def _note_abort(self, aborted: TransactionAbortedError) -> None:
         self._aborts += 1
-        self._observer.aborted(why)
+        self._observer.aborted(str(aborted))
         if self._aborts >= self._config.aborts_max:
-            leave(f"{self._aborts} transactions in a row were aborted, the last one by {why}")
+            leave(f"{self._aborts} transactions in a row were aborted, the last one by {aborted}")
 
     def _reload(self, inlet: Inlet[S]) -> None:
         """State was updated in place for what is now void: read it back."""

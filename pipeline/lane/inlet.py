@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -80,8 +81,10 @@ class Inlet(Generic[S]):
         observer: Observer,
         watchdog: Watchdog,
         on_error: clients.OnError,
+        halt: threading.Event,
     ) -> None:
         self._config = config
+        self._halt = halt
         self._processor = processor
         self._observer = observer
         self._watchdog = watchdog
@@ -158,7 +161,7 @@ class Inlet(Generic[S]):
 
         def interrupted() -> bool:
             self._serve()
-            return self.generation != generation
+            return self.generation != generation or self._halt.is_set()
 
         changelog = {}
         if noted:

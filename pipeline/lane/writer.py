@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from . import clients
 from .config import LaneConfig
@@ -23,13 +23,19 @@ TRIES_MAX = 5
 START_S = 50.0
 
 
+class TransactionAbortedError(Exception):
+    """The transaction is aborted and over; state and positions must be reloaded. Says why."""
+
+
 class Writer:
     """Owns the transactional producer. Every call is made on the lane's thread."""
 
     def __init__(self, config: LaneConfig, watchdog: Watchdog, on_error: clients.OnError) -> None:
         self._config = config
         self._watchdog = watchdog
-        self._producer = Producer(clients.writer(config, on_error))
+        self._lost: str | None = None
+        """What became of the first record of this transaction that could not be written."""
+        self._producer = Producer(clients.writer(config, on_error, self._on_lost))
         watchdog.step("init_transactions", START_S + 10)
         self._producer.init_transactions(START_S)
 
@@ -40,11 +46,12 @@ class Writer:
             How many records, changelog included, and their bytes of value.
 
         Raises:
-            KafkaException: a record can't be produced; `abort` comes next.
+            TransactionAbortedError: a record can't be produced.
 
         """
         self._watchdog.step("produce")
         self._config.crash_point("before_produce")
+        self._lost = None
         self._producer.begin_transaction()
         count = size = 0
         for number, decided in decisions.items():
@@ -58,40 +65,30 @@ class Writer:
         self._config.crash_point("after_produce")
         return count, size
 
-    def commit(self, positions: Iterable[tuple[str, int, int]], group: Any) -> str | None:
+    def commit(self, positions: Iterable[tuple[str, int, int]], group: Any) -> None:
         """Add (topic, partition, next offset) for the group and commit.
 
-        Returns:
-            None: committed. A text: aborted, and why; state and positions must be reloaded.
+        Raises:
+            TransactionAbortedError: nothing of it happened.
 
         """
         offsets = [TopicPartition(*position) for position in positions]
         limit_s = self._config.call_limit_s
         self._config.crash_point("before_offsets")
-        why = self._attempt(
-            "offsets",
-            lambda: self._producer.send_offsets_to_transaction(offsets, group, limit_s),
+        self._attempt(
+            "offsets", lambda: self._producer.send_offsets_to_transaction(offsets, group, limit_s)
         )
-        if why is None:
-            self._config.crash_point("before_commit")
-            why = self._attempt("commit", lambda: self._producer.commit_transaction(limit_s))
-        if why is None:
-            self._config.crash_point("after_commit")
-        return why
-
-    def abort(self, why: str) -> str:
-        """Abort the open transaction and give the reason back."""
-        self._watchdog.step("abort")
-        log.warning("transaction aborted: %s", why)
-        try:
-            self._producer.abort_transaction(self._config.call_limit_s)
-        except KafkaException as error:
-            leave(f"abort_transaction after {why}: {error}")
-        return why
+        self._config.crash_point("before_commit")
+        self._attempt("commit", lambda: self._producer.commit_transaction(limit_s))
+        self._config.crash_point("after_commit")
 
     def close(self) -> None:
         """Drop the producer; no transaction is open."""
         self._producer.close()
+
+    def _on_lost(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None and self._lost is None:
+            self._lost = f"; first record lost: {message.topic()} {message.partition()}: {error}"
 
     def _produce(self, outputs: Iterable[Output]) -> tuple[int, int]:
         produce: Any = self._producer.produce  # its stub knows no headers of bytes alone
@@ -107,25 +104,39 @@ class Writer:
                     break
                 except BufferError:
                     self._producer.poll(0.05)  # the watchdog ends an endless wait
+                except KafkaException as error:
+                    length = 0 if value is None else len(value)
+                    why = f"record of {length} bytes for {topic} {partition}: {error}"
+                    raise self._abort(why) from error
         return count, size
 
-    def _attempt(self, what: str, call: Callable[[], None]) -> str | None:
-        """Make one transactional call; None: done, a text: aborted. Else the process ends."""
+    def _attempt(self, what: str, call: Callable[[], None]) -> None:
+        """Make one transactional call; it is done, or the transaction aborted, or we are gone."""
         for attempt in range(1, TRIES_MAX + 1):
             self._watchdog.step(what)
             try:
                 call()
             except KafkaException as raised:
                 error = raised.args[0]
+                why = f"{what}: {clients.describe(error)}{self._lost or ''}"
                 # a time-out calls itself retriable; asking again has only ever lost time
                 if error.fatal() or error.code() == KafkaError._TIMED_OUT:  # noqa: SLF001
-                    leave(f"{what}: {clients.describe(error)}")
+                    leave(why)
                 if error.txn_requires_abort():
-                    return self.abort(f"{what}: {error}")
+                    raise self._abort(why) from raised
                 if not error.retriable() or attempt == TRIES_MAX:
-                    leave(f"{what}: {error}")
-                log.warning("%s: %s, once more", what, error)
+                    leave(why)
+                log.warning("%s, once more", why)
                 time.sleep(0.05 * attempt)
             else:
-                return None
-        raise AssertionError("every round returns or leaves")
+                return
+
+    def _abort(self, why: str) -> TransactionAbortedError:
+        """Abort the open transaction."""
+        self._watchdog.step("abort")
+        log.warning("transaction aborted: %s", why)
+        try:
+            self._producer.abort_transaction(self._config.call_limit_s)
+        except KafkaException as error:
+            leave(f"abort_transaction after {why}: {error}")
+        return TransactionAbortedError(why)

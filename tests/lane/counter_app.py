@@ -3,6 +3,7 @@
     boom            the agent fails
     wait FILE       an outage until FILE exists; only the record's own input waits
     due MS          this partition wants its clock moved at MS
+    huge N          an output of N bytes
 
 Run as `counter_app.py JSON`; tells what happens as JSON lines on stdout, takes `inputs A B` on
 stdin. Every decision goes to the output topic, so that a test sees all of it.
@@ -83,6 +84,8 @@ def decide(part):
     for record in part.records:
         if is_tick(record):
             continue
+        if record.value and record.value.startswith(b"huge "):
+            out.append(Output(OUT, part.partition, b"huge", bytes(int(record.value[5:]))))
         key = record.key or b""
         count = state.counts[key] = state.counts.get(key, 0) + 1
         origin = f"{record.topic} {record.offset}".encode()

@@ -165,6 +165,18 @@ def test_an_agents_exception_ends_the_process_with_its_stacks(cluster):
     assert cluster.counted() == []
 
 
+def test_a_decision_that_can_never_be_written_ends_the_process_by_name(cluster):
+    orders = cluster.topic("orders")
+    worker = cluster.start([orders])
+    cluster.write(orders, 40)
+    cluster.write_one(orders, 2, b"k", b"huge 2000000")
+    assert worker.process.wait(30) == 75
+    assert "5 transactions in a row were aborted" in worker.log()
+    assert f"record of 2000000 bytes for {cluster.out} 2" in worker.log()
+    assert len(worker.events("restored")) == 5
+    assert cluster.check_no_repeats() <= 40
+
+
 def test_what_retention_took_is_told_and_never_skipped_in_silence(cluster):
     orders, late = cluster.topic("orders"), cluster.topic("late")
     cluster.write(orders, 40)
