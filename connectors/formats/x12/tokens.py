@@ -19,7 +19,8 @@ ISA_ELEMENTS: Final = 16
 _ISA_WIDTHS: Final = (2, 10, 2, 10, 2, 15, 2, 15, 6, 4, 1, 5, 9, 1, 1, 1)
 _ISA_CHARACTERS_MAX: Final = 600
 """No header is longer, however it is padded or wrapped: keeps a search from running away."""
-_START: Final = re.compile(r"I[\r\n]*S[\r\n]*A[\r\n]*(?=[^A-Za-z0-9\s\x00])")
+_ISA_LINE_ENDS_MAX: Final = 40
+_START: Final = re.compile(r"I[\r\n]*S[\r\n]*A[\r\n]*(?=[^A-Za-z0-9 \t\r\n\f\v\x00])")
 _RUN_ON: Final = re.compile(r"[^A-Za-z0-9 ][\r\n]*(?:GS|TA1)\Z")
 _NAME: Final = re.compile(r"[A-Z][A-Z0-9]{1,2}")
 _BLANK: Final = " \t\r\n\x00\x1a\ufeff"
@@ -48,7 +49,7 @@ class Segment(NamedTuple):
 
     def elements(self) -> list[str]:
         """All elements, blanks around them removed; index 0 is the segment's name."""
-        return [element.strip() for element in self.text.split(self.delimiters.element)]
+        return [element.strip(" \t") for element in self.text.split(self.delimiters.element)]
 
 
 class Fault(NamedTuple):
@@ -157,12 +158,15 @@ def _header(text: str, start: int) -> _Header | None:
     """The header whose first separator is here; None: it can't be made out at all."""
     window = text[start : start + _ISA_CHARACTERS_MAX]
     separator = window[0]
+    mark = re.escape(separator)
+    another = re.search(rf"[^A-Za-z0-9 {mark}][\r\n]*ISA{mark}", window)
+    window = window[: another.start() + 1] if another else window
     marks = [0]
     while len(marks) < ISA_ELEMENTS:
-        mark = window.find(separator, marks[-1] + 1)
-        if mark < 0:
+        at = window.find(separator, marks[-1] + 1)
+        if at < 0:
             return _short_header(window, start, separator)
-        marks.append(mark)
+        marks.append(at)
     elements = [_unwrapped(window[a + 1 : b]) for a, b in pairwise(marks)]
     ending = _ending(window, marks[-1] + 1, separator)
     if ending is None or _runs_on(elements):
@@ -204,7 +208,7 @@ def _ending(window: str, position: int, separator: str) -> tuple[str, str, int] 
 def _short_header(window: str, start: int, separator: str) -> _Header | None:
     """A header without its 16 elements, if the group header that follows shows where it ends."""
     mark = re.escape(separator)
-    found = re.search(rf"([^A-Za-z0-9 ])[\r\n]*(?:GS{mark}|TA1{mark})", window)
+    found = re.search(rf"([^A-Za-z0-9 {mark}])[\r\n]*(?:GS{mark}|TA1{mark})", window)
     if found is None or not found.start():
         return None
     end = found.start()
@@ -224,8 +228,9 @@ def _header_faults(header: _Header, number: int) -> Iterator[Fault]:
 
 
 def _follows(window: str, position: int, separator: str) -> bool:
-    position = _skip(window, position, " \r\n")
-    return any(window.startswith(name + separator, position) for name in _FOLLOWERS)
+    """Whether what comes after an interchange header begins here, wrapped or not."""
+    beginning = _unwrapped(window[position : position + _ISA_LINE_ENDS_MAX]).lstrip(" ")
+    return beginning.startswith(tuple(name + separator for name in _FOLLOWERS))
 
 
 def _ends_a_line(window: str, position: int, mark: str) -> bool:
