@@ -32,8 +32,8 @@ class _Model(BaseModel):
 class Backoff(_Model):
     """Waits between tries: doubled each time, with jitter."""
 
-    first: timedelta = Field(timedelta(seconds=0.5), gt=timedelta(0))
-    most: timedelta = Field(timedelta(minutes=1), gt=timedelta(0), le=timedelta(hours=1))
+    first: timedelta = Field(default=timedelta(seconds=0.5), gt=timedelta(0))
+    most: timedelta = Field(default=timedelta(minutes=1), gt=timedelta(0), le=timedelta(hours=1))
 
 
 class Endpoint(_Model):
@@ -42,12 +42,14 @@ class Endpoint(_Model):
     name: str = Field(pattern=_NAME)
     path: str = Field(pattern=r"^/[^?#\s]*$")
     honours_keys: bool = True
-    keys_kept: timedelta = Field(timedelta(hours=24), gt=timedelta(0))
-    timeout: timedelta = Field(timedelta(seconds=10), gt=timedelta(0), le=timedelta(minutes=5))
-    settles_after: timedelta = Field(timedelta(seconds=30), ge=timedelta(0))
-    in_flight: int = Field(8, ge=1, le=64)
-    backoff: Backoff = Backoff()  # type: ignore[call-arg]
-    gives_up_after: int = Field(8, ge=1, le=1_000)
+    keys_kept: timedelta = Field(default=timedelta(hours=24), gt=timedelta(0))
+    timeout: timedelta = Field(
+        default=timedelta(seconds=10), gt=timedelta(0), le=timedelta(minutes=5)
+    )
+    settles_after: timedelta = Field(default=timedelta(seconds=30), ge=timedelta(0))
+    in_flight: int = Field(default=8, ge=1, le=64)
+    backoff: Backoff = Backoff()
+    gives_up_after: int = Field(default=8, ge=1, le=1_000)
 
 
 class Posting(_Model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from approved import T0, approved
+from erp_records import T0, approved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
