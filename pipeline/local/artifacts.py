@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import ssl
 import sys
 import tarfile
 import tempfile
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
+import certifi
 import httpx
 from jgo.config import GlobalSettings
 from jgo.constants import MAVEN_CENTRAL_URL
@@ -221,7 +223,10 @@ class _Download(PythonResolver):
         super().__init__()
         self.stop = threading.Event()
         self._client = httpx.Client(
-            timeout=30, follow_redirects=True, headers={"Accept-Encoding": "identity"}
+            timeout=30,
+            follow_redirects=True,
+            headers={"Accept-Encoding": "identity"},
+            verify=_trust(),
         )
         self._total = total
         self._report = report
@@ -315,6 +320,13 @@ class _Download(PythonResolver):
             self._done += length
             step = Step("Downloading Kafka and the schema registry", self._done, self._total)
             self._report(step)
+
+
+def _trust() -> ssl.SSLContext:
+    """Trust what this machine trusts, such as a company's own authority, and the usual ones."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
 
 
 class _StoppedError(Exception):

@@ -166,5 +166,8 @@ class Broker(Server):
             "broker.session.timeout.ms": 3000,
             "broker.heartbeat.interval.ms": 500,
             "controlled.shutdown.retry.backoff.ms": 500,
+            # Small logs in many partitions: the defaults take 128 MB of heap and 20 MB a segment.
+            "log.cleaner.dedupe.buffer.size": 16_777_216,
+            "log.index.size.max.bytes": 1_048_576,
         }
         return "".join(f"{name}={value}\n" for name, value in settings.items())

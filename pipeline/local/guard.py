@@ -56,13 +56,13 @@ def _start(command: list[str]) -> int:
         return child
     try:
         os.setpgid(0, 0)
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
+        for name in ("SIGINT", "SIGHUP", "SIGTERM", "SIGCHLD", "SIGPIPE"):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
         _die_with(me)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.dup2(2, 1)
-        os.closerange(3, 256)
+        os.closerange(3, 65_536)
         os.execvp(command[0], command)  # noqa: S606
     except OSError as error:
         os.write(2, f"{command[0]} can't be started: {error}\n".encode())
