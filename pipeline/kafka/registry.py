@@ -18,7 +18,9 @@ from pipeline.contract import codec
 from pipeline.kafka.errors import RegistryUnavailableError, SchemaRefusedError, UnregisteredError
 from pipeline.settings import Settings
 
-NEGATIVE_CACHE_MS: Final = 1_000
+NEGATIVE_CACHE_MS: Final = 500
+"""How long "unknown" is believed: whoever asks again within a second really asks the registry."""
+_STRANGERS_MAX = 10_000
 _ID_MAX = 2**31 - 1
 _CCOMPAT = "/apis/ccompat/"
 _HEADERS = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"}
@@ -62,7 +64,9 @@ class Registry:
         self._clock = clock
         self._known: dict[int, dict[str, Any] | None] = {}
         self._unknown: dict[int, float] = {}
-        self._ids: dict[str, tuple[float, frozenset[int]]] = {}
+        self._versions: dict[tuple[str, int], int] = {}
+        self._allowed: dict[str, frozenset[int]] = {}
+        self._strangers: dict[tuple[str, int], float] = {}
         self._written: dict[tuple[str, str], int] = {}
 
     @classmethod
@@ -88,7 +92,7 @@ class Registry:
         """Definition of the Avro record schema with that id, or None.
 
         An id never changes its meaning, so an answer is kept for ever; that an id is unknown is
-        kept for a second. None also stands for a schema that is no Avro record.
+        believed for `NEGATIVE_CACHE_MS`. None also stands for a schema that is no Avro record.
 
         Raises:
             RegistryUnavailableError: nobody can tell now.
@@ -101,9 +105,7 @@ class Registry:
             return None
         answer = self._ask("GET", f"/schemas/ids/{schema_id}")
         if answer.status_code != httpx.codes.OK:
-            if len(self._unknown) > 10_000:  # a flood of made-up ids must not fill memory
-                self._unknown.clear()
-            self._unknown[schema_id] = now + NEGATIVE_CACHE_MS / 1_000
+            _remember(self._unknown, schema_id, now)
             return None
         document = self._document(answer)
         definition = _definition(document)
@@ -114,29 +116,39 @@ class Registry:
     def ids(self, subject: str) -> frozenset[int]:
         """Ids of every version of a subject: what a topic's records may name.
 
-        Kept for a second, so asking again for an id that is not among them is cheap.
-
         Raises:
             RegistryUnavailableError: nobody can tell now.
 
         """
-        until, ids = self._ids.get(subject, (0.0, frozenset()))
-        now = self._clock()
-        if until <= now:
-            found = (self.version(subject, number) for number in self.versions(subject))
-            ids = frozenset(item.schema_id for item in found if item is not None)
-            self._ids[subject] = (now + NEGATIVE_CACHE_MS / 1_000, ids)
-        return ids
+        found = set()
+        for number in self.versions(subject):
+            if (subject, number) not in self._versions:
+                version = self.version(subject, number)
+                if version is None:
+                    continue
+                self._versions[subject, number] = version.schema_id
+            found.add(self._versions[subject, number])
+        self._allowed[subject] = frozenset(found)
+        return self._allowed[subject]
 
     def allowed(self, subject: str, schema_id: int) -> bool:
         """Whether an id is one of the subject's; once known to be, it is not asked again.
 
+        That it is none of them is believed for `NEGATIVE_CACHE_MS`.
+
         Raises:
             RegistryUnavailableError: nobody can tell now.
 
         """
-        known = self._ids.get(subject, (0.0, frozenset()))[1]
-        return schema_id in known or schema_id in self.ids(subject)
+        if schema_id in self._allowed.get(subject, ()):
+            return True
+        now = self._clock()
+        if self._strangers.get((subject, schema_id), 0.0) > now:
+            return False
+        if schema_id in self.ids(subject):
+            return True
+        _remember(self._strangers, (subject, schema_id), now)
+        return False
 
     def id_for(self, subject: str, schema_name: str) -> int:
         """Id to write records of `schemas/<schema_name>.avsc` to that subject's topic with.
@@ -183,7 +195,6 @@ class Registry:
         answer = self._ask("POST", f"/subjects/{_quoted(subject)}/versions", _body(definition))
         if answer.status_code != httpx.codes.OK:
             raise SchemaRefusedError(subject, [_message(answer)])
-        self._ids.pop(subject, None)
         return int(self._document(answer)["id"])
 
     def compatible(self, subject: str, definition: Any) -> list[str]:
@@ -310,6 +321,12 @@ class Registry:
         )
 
 
+def _remember(unknown: dict[Any, float], what: object, now: float) -> None:
+    if len(unknown) >= _STRANGERS_MAX:  # a flood of made-up ids must not fill the memory
+        unknown.clear()
+    unknown[what] = now + NEGATIVE_CACHE_MS / 1_000
+
+
 def _body(definition: Any) -> dict[str, str]:
     return {"schemaType": "AVRO", "schema": json.dumps(definition, ensure_ascii=False)}
 
@@ -317,7 +334,7 @@ def _body(definition: Any) -> dict[str, str]:
 def _definition(document: dict[str, Any]) -> Any:
     try:
         return json.loads(document["schema"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
 
 

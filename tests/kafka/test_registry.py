@@ -148,17 +148,18 @@ def test_a_wrong_path_on_a_real_registry_is_an_outage(stack):
 # Against answers that a healthy registry rarely gives
 
 
-def test_a_known_id_is_asked_for_once_and_an_unknown_one_once_a_second():
+def test_a_known_id_is_asked_for_once_and_an_unknown_one_twice_a_second():
     now = [0.0]
     fake = Fake(no(), no(), found(POINT))
     registry = client(fake, now)
     assert registry.schema(7) is None
-    now[0] = 0.9
+    now[0] = 0.4
     assert registry.schema(7) is None
     assert len(fake.asked) == 1
-    now[0] = 1.1
+    now[0] = 0.8
     assert registry.schema(7) is None
-    now[0] = 2.2
+    assert len(fake.asked) == 2
+    now[0] = 1.5
     assert registry.schema(7) == POINT
     now[0] = 1e9
     assert registry.schema(7) == POINT
@@ -212,18 +213,33 @@ def test_a_flood_of_made_up_ids_does_not_fill_the_memory():
 
 def test_a_subject_s_ids_are_asked_again_for_a_stranger_but_not_for_a_friend():
     now = [0.0]
-    listed = httpx.Response(200, json=[1])
-    one = found(POINT, version=1, id=5)
-    fake = Fake(listed, one, httpx.Response(200, json=[1, 2]), one, found(POINT, version=2, id=6))
+    one, two = httpx.Response(200, json=[1]), httpx.Response(200, json=[1, 2])
+    first, second = found(POINT, version=1, id=5), found(POINT, version=2, id=6)
+    fake = Fake(one, first, one, two, second)
     registry = client(fake, now)
     assert registry.allowed("s", 5)
     assert not registry.allowed("s", 6)
-    assert len(fake.asked) == 2
-    now[0] = 1.1
+    assert not registry.allowed("s", 6)
+    assert len(fake.asked) == 3
+    now[0] = 0.6
     assert registry.allowed("s", 6)
     now[0] = 99.0
     assert registry.allowed("s", 5)
     assert len(fake.asked) == 5
+
+
+def test_a_schema_registered_a_moment_ago_is_allowed_at_once():
+    now = [0.0]
+    one, two = httpx.Response(200, json=[1]), httpx.Response(200, json=[1, 2])
+    first, second = found(POINT, version=1, id=5), found(POINT, version=2, id=6)
+    registry = client(Fake(one, first, two, second), now)
+    assert not registry.allowed("s", 7)
+    assert registry.allowed("s", 6)
+
+
+def test_a_definition_nested_beyond_reason_counts_as_unknown():
+    nested = httpx.Response(200, json={"schema": "[" * 100_000})
+    assert client(Fake(nested)).schema(7) is None
 
 
 def test_an_incompatible_schema_always_has_a_message():
