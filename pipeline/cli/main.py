@@ -1,0 +1,76 @@
+"""The command `milepost`. Mounts the commands of each area. Must never hold one of its own but
+`settings` and `--version`.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from pipeline.cli import contract, local, policy, run
+from pipeline.cli.terminal import Json, document, stdout
+from pipeline.settings import PREFIX, Settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Governed logistics milestones on Kafka.",
+)
+for command in local.commands.registered_commands:
+    app.registered_commands.append(command)
+app.add_typer(contract.topics, name="topics")
+app.add_typer(contract.schemas, name="schemas")
+app.add_typer(policy.commands, name="policy")
+app.add_typer(run.commands, name="run")
+
+
+def _version(value: bool) -> None:  # noqa: FBT001  typer's signature
+    if value:
+        typer.echo(f"milepost {version('milepost')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    show: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show and end.")
+    ] = False,
+) -> None:
+    """Governed logistics milestones on Kafka: who may say what happened, and what stands."""
+    del show
+
+
+@app.command()
+def settings(*, as_json: Json = False) -> None:
+    """List every setting: environment variable, default, meaning."""
+    rows = [
+        {
+            "variable": PREFIX + name.upper(),
+            "default": "" if field.default is None else str(field.default),
+            "meaning": field.description or "",
+        }
+        for name, field in Settings.model_fields.items()
+    ]
+    if as_json:
+        document({"settings": rows})
+        return
+    shown = Table(title="Settings of Milepost, read from the environment")
+    for column in ("variable", "default", "meaning"):
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(row["variable"], row["default"], row["meaning"])
+    stdout.print(shown)
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""What would become of these events: each taken through every step of a policy, offline.
+
+Shows its work with the kernel's own functions and runs the real topology for the outcome. Must
+never reach Kafka.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, cast
+
+from pipeline.contract import names
+from pipeline.contract.bundle import Bundle
+from pipeline.contract.policy_tables import compile_policy
+from pipeline.governance.claims import Claim, Origin, RawEvent
+from pipeline.governance.entity import Entity
+from pipeline.governance.identity import partition_of
+from pipeline.governance.occurrence import place_of
+from pipeline.governance.policy import Policy
+from pipeline.governance.reasons import MEANINGS, Reason
+from pipeline.governance.standing import authority
+from pipeline.testing.driver import TopologyDriver
+
+Record = dict[str, Any]
+
+
+class Explained(NamedTuple):
+    """One event's way: what each step found, and its outcome."""
+
+    event_id: str
+    steps: list[tuple[str, str]]
+    disposition: str
+    reason: str
+    meaning: str
+    published: list[Record]
+    transitions: list[Record]
+
+    def document(self) -> Record:
+        """As one JSON value."""
+        return {
+            "event_id": self.event_id,
+            "steps": dict(self.steps),
+            "disposition": self.disposition,
+            "reason": self.reason,
+            "meaning": self.meaning,
+            "published": self.published,
+            "transitions": self.transitions,
+        }
+
+    def text(self) -> str:
+        """For a terminal."""
+        lines = [f"{self.event_id}: {self.disposition} ({self.reason}): {self.meaning}."]
+        lines += [f"  {step:<12} {found}" for step, found in self.steps]
+        for record in self.published:
+            lines.append(
+                f"  published    {record['action']} {record['event_type']}"
+                f" r{record['revision']} {record['assurance']},"
+                f" occurred {iso(record['occurred'])}, by {record['platform']};"
+                f" {record['entity_type']} is now {record['status_after'] or 'without status'}"
+            )
+        lines += [
+            f"  earlier      {row['claim']} of {row['platform']}:"
+            f" {row['before']} → {row['after']} ({row['reason']})"
+            for row in self.transitions
+        ]
+        return "\n".join(lines)
+
+
+def explain(bundle: Bundle, events: Sequence[Record]) -> list[Explained]:
+    """Take events through the policy, each after the ones before it.
+
+    Args:
+        bundle: the policy.
+        events: raw events as plain dictionaries, ms UTC.
+
+    """
+    policy = compile_policy(bundle)
+    newest = max((event["occurred"] for event in events), default=0)
+    driver = TopologyDriver([policy], start_ms=max(newest, _now(events)))
+    return [_one(driver, policy, event) for event in events]
+
+
+def iso(milliseconds: int) -> str:
+    """A time for people: UTC, to the second."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _now(events: Sequence[Record]) -> int:
+    return max((event["recorded"] or 0 for event in events), default=0)
+
+
+def _one(driver: TopologyDriver, policy: Policy, event: Record) -> Explained:
+    steps = _steps(driver, policy, event)
+    platform = policy.platforms.get(event["platform"])
+    topic = min(platform.topics) if platform else names.raw_topic(event["platform"])
+    marks = {name: len(driver.records(name)) for name in (names.DECISIONS, names.APPROVED)}
+    driver.pipe(topic, event)
+    blocks = driver.records(names.DECISIONS)[marks[names.DECISIONS] :]
+    rows = [row for block in blocks for row in block["decisions"]]
+    row = next(
+        (row for row in rows if row["claim"] == event["event_id"] or not row["claim"]), rows[0]
+    )
+    moved = [row for block in blocks for row in block["transitions"]]
+    letters = driver.raw_records(names.DEAD_LETTER)
+    if row["disposition"] == "dead_lettered" and letters:
+        headers = dict(letters[-1].headers or [])
+        steps.append(("refused", headers["milepost.dlq.detail"].decode()))
+    if row["deadline"] is not None:
+        steps.append(("held until", iso(row["deadline"])))
+    return Explained(
+        event["event_id"],
+        steps,
+        row["disposition"],
+        row["reason"],
+        MEANINGS[Reason(row["reason"])].text,
+        driver.records(names.APPROVED)[marks[names.APPROVED] :],
+        moved,
+    )
+
+
+def _steps(driver: TopologyDriver, policy: Policy, event: Record) -> list[tuple[str, str]]:
+    platform = policy.platforms.get(event["platform"])
+    if platform is None:
+        return [("platform", f"{event['platform']} is not in bundle {policy.version}")]
+    key = driver.key_of(event)
+    steps = [("platform", f"{platform.name}, {platform.role}"), ("key", key)]
+    entity = driver.states[partition_of(key.encode(), driver.partitions)].open(key)
+    body = cast("RawEvent", event)
+    place = place_of(policy, platform, entity, body)
+    where = place.canonical or "not known"
+    steps.append(("place", f"{where}, role {place.role or 'not known'}"))
+    meant = policy.resolve_status(
+        platform,
+        body["native_status"],
+        body["native_reason"],
+        body["native_qualifier"],
+        place.role,
+        body["classifier"],
+    )
+    said = f"{body['native_status']} in dialect {platform.dialect}"
+    if meant.event_type is None:
+        why = "depends on the stop's role" if meant.needs_role else "is not mapped"
+        return [*steps, ("dialect", f"{said} {why}")]
+    steps.append(("dialect", f"{said} means {meant.event_type}"))
+    kind = policy.catalogue.get(meant.event_type)
+    if kind is not None:
+        region = policy.region_of(body["stop"], place.site) or entity.region
+        steps.append(("region", region or "not known"))
+        steps.append(("authority", _authority(policy, entity, body, meant.event_type, region)))
+    return steps
+
+
+def _authority(
+    policy: Policy, entity: Entity, body: RawEvent, event_type: str, region: str | None
+) -> str:
+    claim = Claim(body, Origin("", 0, 0, body["occurred"]), 0, b"", entity.name.tenant)
+    found = authority(policy, entity, policy.catalogue[event_type], claim, region)
+    if isinstance(found, Reason):
+        return MEANINGS[found].text
+    deputies = ", ".join(
+        f"{name} after {silence // 60_000} min" for name, (_, silence) in found.deputies.items()
+    )
+    return f"rule {found.rule}: owner {found.owner}; deputies {deputies or 'none'}"
