@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from itertools import takewhile
 
 import pytest
 
 from pipeline.contract import compatibility, topics
 from pipeline.contract.names import data_root
+from pipeline.kafka.registry import Registry
 
 GUIDE = (data_root() / "schemas" / "README.md").read_text(encoding="utf-8")
 MODES = ("BACKWARD_TRANSITIVE", "FULL_TRANSITIVE")
@@ -83,3 +85,18 @@ def test_what_may_change_is_what_the_check_allows(row):
 def test_every_schema_is_in_the_first_table_with_its_mode():
     declared = {name: mode for _, name, mode in topics.load().subjects()}
     assert {row[0].strip("`"): row[2] for row in rows("# Schemas")} == declared
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("mode", MODES)
+def test_what_may_change_is_taken_by_a_real_registry(stack, mode):
+    """The registry may allow more than we do, never less."""
+    with Registry(stack.registry_url) as registry:
+        for change, *verdicts in rows("### What may change"):
+            if dict(zip(MODES, verdicts, strict=True))[mode] == "no":
+                continue
+            for old, new in EVOLUTIONS[change]:
+                subject = f"test.guide.{uuid.uuid4().hex[:8]}-value"
+                registry.register(subject, old)
+                registry.set_compatibility(subject, mode)
+                assert (change, registry.compatible(subject, new)) == (change, [])
