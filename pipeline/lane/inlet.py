@@ -12,7 +12,6 @@ import queue
 import threading
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from confluent_kafka import (
@@ -46,7 +45,7 @@ from .model import (
     Record,
     Restored,
 )
-from .reading import Reading, TickPlan
+from .reading import Part, Reading, TickPlan, check_positions
 from .restore import Restorer
 from .ticker import Ticker
 
@@ -58,17 +57,6 @@ IDLE_S = 0.1
 """How long an idle round waits for a first record."""
 LEAVE_S = 5.0
 """How long a stopping worker tries to leave the group."""
-
-
-@dataclass(slots=True)
-class Part(Generic[S]):
-    """An owned partition number, with what its processor last said about the state."""
-
-    state: S
-    reading: Reading
-    plan: TickPlan
-    due_ms: int | None
-    inputs: Collection[str] | None
 
 
 class Inlet(Generic[S]):
@@ -413,25 +401,3 @@ class Inlet(Generic[S]):
 
 _PASSING = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET})  # noqa: SLF001
 """Codes that may arrive late, about what is no longer fetched."""
-
-
-def check_positions(batch: PartitionBatch[S], decided: Decided) -> None:
-    """See that the positions given are behind everything read, and not beyond.
-
-    Raises:
-        LaneError: they are not: records would be read twice, or never.
-
-    """
-    least = {gap.topic: gap.next for gap in batch.gaps}
-    for record in batch.records:
-        least[record.topic] = record.offset + 1
-    for topic, end in batch.ends.items():
-        position = decided.positions.get(topic)
-        low = least.get(topic)
-        if (position is None and low is not None) or (
-            position is not None and not (low or 0) <= position <= end
-        ):
-            raise LaneError(
-                f"partition {batch.partition}: the decision puts input {topic!r} at {position}, "
-                f"but its batch reaches from {low} to {end}"
-            )

@@ -7,9 +7,11 @@ client library, no threads.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
-from .model import RETENTION, Gap, PartitionBatch, Record
+from .config import LaneError
+from .model import RETENTION, Decided, Gap, PartitionBatch, Record
 
 S = TypeVar("S")
 
@@ -243,3 +245,36 @@ class TickPlan:
         """Note that a tick is not on its way any longer."""
         if token is not None and token == self._token:
             self._token = None
+
+
+@dataclass(slots=True)
+class Part(Generic[S]):
+    """An owned partition number, with what its processor last said about the state."""
+
+    state: S
+    reading: Reading
+    plan: TickPlan
+    due_ms: int | None
+    inputs: Collection[str] | None
+
+
+def check_positions(batch: PartitionBatch[S], decided: Decided) -> None:
+    """See that the positions given are behind everything read, and not beyond.
+
+    Raises:
+        LaneError: they are not: records would be read twice, or never.
+
+    """
+    least = {gap.topic: gap.next for gap in batch.gaps}
+    for record in batch.records:
+        least[record.topic] = record.offset + 1
+    for topic, end in batch.ends.items():
+        position = decided.positions.get(topic)
+        low = least.get(topic)
+        if (position is None and low is not None) or (
+            position is not None and not (low or 0) <= position <= end
+        ):
+            raise LaneError(
+                f"partition {batch.partition}: the decision puts input {topic!r} at {position}, "
+                f"but its batch reaches from {low} to {end}"
+            )

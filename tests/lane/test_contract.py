@@ -3,8 +3,8 @@
 import pytest
 
 from pipeline.lane import Decided, Deferred, Gap, LaneConfig, LaneError, PartitionBatch, Record
-from pipeline.lane.inlet import check_positions
 from pipeline.lane.model import TICK_HEADER, RecordBatch, is_tick
+from pipeline.lane.reading import check_positions
 
 
 def record(topic, offset, headers=None):
