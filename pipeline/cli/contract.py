@@ -8,29 +8,26 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
 import typer
 
 from pipeline import settings as configuration
+from pipeline.cli.terminal import FOUND, Json, document, explained, fail
 from pipeline.contract import schemas as contract_schemas
 from pipeline.contract import topics as contract_topics
 from pipeline.contract.names import data_root
-from pipeline.contract.yaml_lines import InvalidFileError
 from pipeline.kafka import clients
 from pipeline.kafka import topics as cluster
 from pipeline.kafka.errors import UnreachableError
 from pipeline.kafka.registration import RegistrationRefusedError, register
 from pipeline.kafka.registry import Registry
 from pipeline.local.stack import addresses
-from pipeline.settings import Settings, SettingsError
+from pipeline.settings import Settings
 
 topics = typer.Typer(no_args_is_help=True, help="Topics: what is declared and what a cluster has.")
 schemas = typer.Typer(no_args_is_help=True, help="Schemas: check them, register them.")
 
-_FOUND, _WRONG_USE, _UNREACHABLE = 1, 2, 3
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 _File = Annotated[
     Path | None, typer.Option("--file", help="Another topics.yaml than the one that ships.")
 ]
@@ -51,19 +48,20 @@ def topics_plan(
     file: _File = None,
     replication: _Replication = None,
     allow_destructive: _Destructive = False,  # noqa: FBT002  typer's way of a flag
-    as_json: _Json = False,  # noqa: FBT002
+    as_json: Json = False,  # noqa: FBT002
 ) -> None:
     """Show what lies between the cluster's topics and topics.yaml; changes nothing."""
-    with _messages():
-        intended = _planned(file, replication)
+    with _explained():
+        intended = _planned(configuration.load(), file, replication)
         blocked = bool(intended.refusals or (intended.destructive and not allow_destructive))
         if as_json:
-            _document(intended.document() | {"blocked": blocked})
+            document(intended.document() | {"blocked": blocked})
         else:
             _show(intended)
             if intended.destructive and not allow_destructive:
-                _say("Steps marked ! lose data or safety: `apply` needs --allow-destructive.")
-        raise typer.Exit(_FOUND if blocked else 0)
+                note = "Steps marked ! lose data or safety: `apply` needs --allow-destructive."
+                typer.echo(note, err=True)
+        raise typer.Exit(FOUND if blocked else 0)
 
 
 @topics.command("apply")
@@ -71,17 +69,17 @@ def topics_apply(
     file: _File = None,
     replication: _Replication = None,
     allow_destructive: _Destructive = False,  # noqa: FBT002
-    as_json: _Json = False,  # noqa: FBT002
+    as_json: Json = False,  # noqa: FBT002
 ) -> None:
     """Create and configure the cluster's topics as topics.yaml declares them."""
-    with _messages():
+    with _explained():
         settings = configuration.load()
-        intended = _planned(file, replication)
+        intended = _planned(settings, file, replication)
         bootstrap = _bootstrap(settings)
         client = clients.admin(settings, bootstrap)
         cluster.apply(client, bootstrap, intended, allow_destructive=allow_destructive)
         if as_json:
-            _document(intended.document())
+            document(intended.document())
         else:
             _show(intended)
 
@@ -90,37 +88,36 @@ def topics_apply(
 def schemas_check(
     folder: _Folder = None,
     file: _File = None,
-    as_json: _Json = False,  # noqa: FBT002
+    as_json: Json = False,  # noqa: FBT002
 ) -> None:
     """Judge the schemas, alone and against their committed versions; needs no network."""
-    with _messages():
+    with _explained():
         declared = contract_topics.load(file)
         home = folder or data_root() / "schemas"
         findings = contract_schemas.check(home, declared)
         count = len(list(home.glob("*.avsc")))
         if as_json:
-            _document({"schemas": count, "findings": [item._asdict() for item in findings]})
+            document({"schemas": count, "findings": [item._asdict() for item in findings]})
         else:
             for line in map(str, findings) if findings else [f"{count} schemas, nothing found."]:
                 typer.echo(line)
-        raise typer.Exit(_FOUND if findings else 0)
+        raise typer.Exit(FOUND if findings else 0)
 
 
 @schemas.command("register")
 def schemas_register(
     folder: _Folder = None,
     file: _File = None,
-    as_json: _Json = False,  # noqa: FBT002
+    as_json: Json = False,  # noqa: FBT002
 ) -> None:
     """Give every subject its compatibility mode and its schema, both read back."""
-    with _messages():
+    with _explained():
         settings = configuration.load()
         declared = contract_topics.load(file)
         home = folder or data_root() / "schemas"
         findings = contract_schemas.check(home, declared)
         if findings:
-            _say("Nothing was registered:", *map(str, findings))
-            raise typer.Exit(_FOUND)
+            fail("\n".join(["Nothing was registered:", *map(str, findings)]), FOUND)
         done = []
         with Registry.of(settings, _registry_url(settings)) as registry:
             for item in register(registry, home, declared):
@@ -131,53 +128,51 @@ def schemas_register(
                         f"{item.subject}: {item.schema} {news} as id {item.schema_id}, {item.mode}"
                     )
         if as_json:
-            _document({"subjects": done})
+            document({"subjects": done})
 
 
-def _planned(file: Path | None, replication: int | None) -> cluster.Plan:
-    settings = configuration.load()
+def _planned(settings: Settings, file: Path | None, replication: int | None) -> cluster.Plan:
     declared = contract_topics.load(file)
     bootstrap = _bootstrap(settings)
     client = clients.admin(settings, bootstrap)
     return cluster.plan(declared, cluster.describe(client, bootstrap, declared), replication)
 
 
-def _bootstrap(settings: Settings) -> str:
-    if settings.bootstrap_servers is not None:
-        return settings.bootstrap_servers
+def _addresses(settings: Settings) -> tuple[str | None, str | None]:
+    """Kafka's and the registry's, each set or else the running local stack's."""
     running = addresses(settings)
-    if running is None:
+    return (
+        settings.bootstrap_servers or (running.bootstrap if running else None),
+        settings.registry_url or (running.registry_url if running else None),
+    )
+
+
+def _bootstrap(settings: Settings) -> str:
+    found, _ = _addresses(settings)
+    if found is None:
         raise UnreachableError(
             "No Kafka is known: start one (`milepost up`) or set MILEPOST_BOOTSTRAP_SERVERS"
         )
-    return running.bootstrap
+    return found
 
 
 def _registry_url(settings: Settings) -> str:
-    if settings.registry_url is not None:
-        return settings.registry_url
-    running = addresses(settings)
-    if running is None:
+    _, found = _addresses(settings)
+    if found is None:
         raise UnreachableError(
             "No schema registry is known: start one (`milepost up`) or set MILEPOST_REGISTRY_URL"
         )
-    return running.registry_url
+    return found
 
 
 @contextlib.contextmanager
-def _messages() -> Iterator[None]:
+def _explained() -> Iterator[None]:
     """Turn what can go wrong into a message and an exit code."""
-    try:
-        yield
-    except UnreachableError as error:
-        _say(str(error))
-        raise typer.Exit(_UNREACHABLE) from None
-    except SettingsError as error:
-        _say(str(error))
-        raise typer.Exit(_WRONG_USE) from None
-    except (InvalidFileError, RegistrationRefusedError, cluster.TopicsRefusedError) as error:
-        _say(str(error))
-        raise typer.Exit(_FOUND) from None
+    with explained():
+        try:
+            yield
+        except (RegistrationRefusedError, cluster.TopicsRefusedError) as error:
+            fail(str(error), FOUND)
 
 
 def _show(intended: cluster.Plan) -> None:
@@ -185,12 +180,3 @@ def _show(intended: cluster.Plan) -> None:
         typer.echo(line)
     if not intended.changes and not intended.refusals:
         typer.echo("The cluster has every topic as declared.")
-
-
-def _document(content: dict[str, Any]) -> None:
-    typer.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
-
-
-def _say(*lines: str) -> None:
-    for line in lines:
-        typer.echo(line, err=True)
