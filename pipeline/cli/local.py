@@ -20,8 +20,9 @@ from typing import Annotated, Any, NoReturn, Self
 import orjson
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Task
 from rich.table import Table
+from rich.text import Text
 
 from pipeline import settings as configuration
 from pipeline.local import ending
@@ -264,15 +265,22 @@ def _fail(message: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
+class _Amount(DownloadColumn):
+    """How many bytes of how many, for what is counted in bytes."""
+
+    def render(self, task: Task) -> Text:
+        """Render nothing for a step without a length."""
+        return Text() if task.total is None else super().render(task)
+
+
 class _Shown:
-    """Progress on standard error: a bar for downloads, a line for each step."""
+    """Progress on standard error: a line for each step, and below it a bar while it lasts."""
 
     def __init__(self) -> None:
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
             BarColumn(),
-            DownloadColumn(),
+            _Amount(),
             console=_stderr,
             transient=True,
         )
@@ -290,14 +298,9 @@ class _Shown:
         if step.what != self._what:
             self._what = step.what
             self._progress.console.print(step.what, style="dim", markup=False, highlight=False)
-        measured = step.total > 0
-        self._progress.update(
-            self._task,
-            visible=measured and step.done < step.total,
-            description=step.what,
-            completed=step.done,
-            total=step.total or None,
-        )
+            self._progress.remove_task(self._task)
+            self._task = self._progress.add_task("", total=step.total or None)
+        self._progress.update(self._task, completed=step.done)
 
     def done(self) -> None:
         """Stop drawing: what follows is for reading."""
