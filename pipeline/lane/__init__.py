@@ -64,6 +64,7 @@ with `supervise([sys.executable, "-m", "faust", "-A", "counting", "worker"])`.
 from .config import EX_CONFIG, EX_TEMPFAIL, LaneConfig, LaneError, TopicRefusedError
 from .faust_app import Lane, LaneApp
 from .model import (
+    RETENTION,
     TICK_HEADER,
     Commit,
     Decided,
@@ -84,6 +85,7 @@ from .model import (
 __all__ = [
     "EX_CONFIG",
     "EX_TEMPFAIL",
+    "RETENTION",
     "TICK_HEADER",
     "Commit",
     "Decided",

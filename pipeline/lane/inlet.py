@@ -11,7 +11,6 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Collection
 from typing import Any, Generic, TypeVar
 
 from confluent_kafka import (
