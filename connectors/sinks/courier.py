@@ -79,7 +79,7 @@ class ErpClient:
                 method, path, headers=headers, content=content, timeout=limit_s
             ) as response:
                 body = b""
-                for part in response.iter_raw():
+                for part in response.iter_bytes():
                     body += part
                     if len(body) > ANSWER_BYTES_MAX:
                         break
@@ -216,6 +216,14 @@ class Courier:
 
     def _send(self, claim: Claim) -> _Outcome:
         """Make the calls for one entry; runs in the pool."""
+        try:
+            return self._call(claim)
+        except Exception as error:  # noqa: BLE001  a fault of ours in one must not stop the rest
+            _log.error("posting could not be sent", key=claim.key, exc_info=True)
+            failed = Answer(Verdict.TROUBLE, f"it could not be sent: {error!r}", sent=True)
+            return _Outcome(failed, maybe_booked=True)
+
+    def _call(self, claim: Claim) -> _Outcome:
         endpoint = self._outbox.rules.endpoints[claim.endpoint]
         maybe_booked = claim.maybe_booked
         now = self._outbox.clock_ms()
