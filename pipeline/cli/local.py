@@ -70,7 +70,6 @@ def plan(where: Addresses, ports: Ports, settings: Settings, *, traffic: bool) -
     )
     components = [
         ours("governor", "run", "governor"),
-        ours("portal-sink", "run", "sink", "portal"),
         ours("portal", "run", "portal", port=portal),
         ours("webhook", "run", "source", "webhook", port=webhook),
         ours("mailbox", "run", "source", "mailbox"),
