@@ -7,7 +7,7 @@ because keys would move, and changes nothing that loses data unless told so.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Literal, NamedTuple
 
@@ -107,16 +107,7 @@ def describe(client: AdminClient, bootstrap: str, declared: Declared) -> dict[st
         for name, topic in clients.metadata(client, bootstrap, _TIMEOUT_S).topics.items()
         if name in declared or name in declared.retired or name.startswith(_FAMILY)
     }
-    resources = [ConfigResource(ResourceType.TOPIC, name) for name in found]
-    configs: dict[str, dict[str, str]] = {}
-    if resources:
-        for resource, future in client.describe_configs(
-            resources, request_timeout=_TIMEOUT_S
-        ).items():
-            entries = _result(future, resource.name, bootstrap, "DESCRIBE_CONFIGS on it")
-            configs[resource.name] = {
-                name: str(entry.value) for name, entry in entries.items() if entry.value is not None
-            }
+    configs = _configs(client, bootstrap, found)
     return {
         name: Existing(
             len(topic.partitions),
@@ -177,7 +168,7 @@ def plan(
 def apply(
     client: AdminClient, bootstrap: str, intended: Plan, *, allow_destructive: bool = False
 ) -> None:
-    """Carry a plan out and wait until created topics can be used. Applying twice is harmless.
+    """Carry a plan out and wait until it is in effect. Applying twice is harmless.
 
     Args:
         client: fresh, from `pipeline.kafka.clients.admin`.
@@ -204,7 +195,7 @@ def apply(
     if deletions:
         for name, future in client.delete_topics(deletions, request_timeout=_TIMEOUT_S).items():
             _result(future, name, bootstrap, "DELETE on it")
-    _await_leaders(client, bootstrap, list(intended.create))
+    _await_settled(client, bootstrap, intended)
 
 
 def _create(client: AdminClient, bootstrap: str, intended: Plan) -> None:
@@ -249,25 +240,54 @@ def _configure(client: AdminClient, bootstrap: str, changes: Sequence[Change]) -
         _result(future, resource.name, bootstrap, "ALTER_CONFIGS on it")
 
 
-def _await_leaders(client: AdminClient, bootstrap: str, topics: Iterable[str]) -> None:
-    missing = set(topics)
+def _await_settled(client: AdminClient, bootstrap: str, intended: Plan) -> None:
+    """Brokers learn of a change one after the other: wait until the one we ask has."""
     deadline = time.monotonic() + _TIMEOUT_S
-    while missing:
-        known = clients.metadata(client, bootstrap, _TIMEOUT_S).topics
-        missing = {
-            name
-            for name in missing
-            if name not in known
-            or not known[name].partitions
-            or any(part.leader < 0 for part in known[name].partitions.values())
-        }
-        if missing and time.monotonic() > deadline:
-            listed = ", ".join(sorted(missing))
+    while pending := _pending(client, bootstrap, intended):
+        if time.monotonic() > deadline:
+            listed = ", ".join(sorted(pending))
             raise TopicsRefusedError(
-                f"No leader after {_TIMEOUT_S:g} s for {listed}: see that every broker runs"
+                f"Not in effect after {_TIMEOUT_S:g} s: {listed}. See that every broker runs"
             )
-        if missing:
-            time.sleep(0.05)
+        time.sleep(0.05)
+
+
+def _pending(client: AdminClient, bootstrap: str, intended: Plan) -> set[str]:
+    known = clients.metadata(client, bootstrap, _TIMEOUT_S).topics
+    pending = {
+        name
+        for name in intended.create
+        if name not in known
+        or not known[name].partitions
+        or any(part.leader < 0 for part in known[name].partitions.values())
+    }
+    pending |= {
+        change.topic
+        for change in intended.changes
+        if change.action == "delete" and change.topic in known
+    }
+    settings = [change for change in intended.changes if change.action == "configure"]
+    configs = _configs(client, bootstrap, {change.topic for change in settings})
+    return pending | {
+        change.topic
+        for change in settings
+        if configs[change.topic].get(change.setting) != change.after
+    }
+
+
+def _configs(
+    client: AdminClient, bootstrap: str, topics: Collection[str]
+) -> dict[str, dict[str, str]]:
+    if not topics:
+        return {}
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics]
+    configs: dict[str, dict[str, str]] = {}
+    for resource, future in client.describe_configs(resources, request_timeout=_TIMEOUT_S).items():
+        entries = _result(future, resource.name, bootstrap, "DESCRIBE_CONFIGS on it")
+        configs[resource.name] = {
+            name: str(entry.value) for name, entry in entries.items() if entry.value is not None
+        }
+    return configs
 
 
 def _result(future: Future[Any], topic: str, bootstrap: str, right: str) -> Any:
