@@ -249,4 +249,6 @@ def build(
 def run_worker(app: LaneApp, log_level: str) -> None:
     """Run one worker in this process until it is told to stop; never returns."""
     sys.argv = sys.argv[:1]
-    faust.Worker(app, loglevel=log_level, redirect_stdouts=False).execute_from_commandline()
+    faust.Worker(
+        app, loglevel=log_level, redirect_stdouts=False, override_logging=False
+    ).execute_from_commandline()
