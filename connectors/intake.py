@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from connectors.formats import x12
-from connectors.formats.findings import MEANINGS, Code, Finding, Position
+from connectors.formats.codes import MEANINGS, Code
+from connectors.formats.findings import Finding, Position
 from connectors.formats.limits import LimitExceededError, Limits
 from connectors.formats.reading import Claim, Record
 from connectors.partners import Partners

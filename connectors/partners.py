@@ -19,14 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from connectors.formats.findings import (
-    MEANINGS,
-    STRICTNESS,
-    Action,
-    Code,
-    Family,
-    FindingPolicy,
-)
+from connectors.formats.codes import MEANINGS, STRICTNESS, Action, Code, Family
+from connectors.formats.findings import FindingPolicy
 from connectors.formats.reading import Context, ZoneOf, no_zone
 from pipeline.contract.names import data_root
 from pipeline.contract.yaml_lines import Document, Finding, InvalidFileError, read

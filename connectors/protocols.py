@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
+from pipeline.settings import SettingsError
+
 Record = dict[str, Any]
 """A raw event as a plain dictionary, the form of `schemas/raw-event.avsc`."""
 
@@ -51,5 +53,5 @@ class Source(Protocol):
         ...
 
 
-class ConfigurationError(Exception):
+class ConfigurationError(SettingsError):
     """A connector can't start as it is set up; the message names the setting and the remedy."""

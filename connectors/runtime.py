@@ -32,6 +32,7 @@ from pipeline.kafka.clients import Outgoing, Position, deliver, producer
 from pipeline.kafka.errors import DeliveryError, UnreachableError, UnregisteredError
 from pipeline.kafka.registry import Registry
 from pipeline.settings import Settings
+from pipeline.telemetry.metrics import Metrics
 
 SCHEMA: Final = "raw-event"
 POLL_MS: Final = 1_000
@@ -169,9 +170,12 @@ class Status:
 class Runtime:
     """Drives one source until it is told to stop, or once through what is there."""
 
-    def __init__(self, publisher: Publisher, stop: threading.Event) -> None:
+    def __init__(
+        self, publisher: Publisher, stop: threading.Event, metrics: Metrics | None = None
+    ) -> None:
         self._publisher = publisher
         self._stop = stop
+        self._metrics = metrics or Metrics()
         self.status = Status()
 
     def run(self, source: Source, *, once: bool = False, poll_ms: int = POLL_MS) -> Status:
@@ -223,12 +227,18 @@ class Runtime:
             log.warning("document refused", document=document.name, why=str(error))
             self.status.refused_documents += 1
             source.refused(document, str(error))
+            self._count(source, "refused", 0)
             return
         self.status.state, self.status.trouble = State.RUNNING, None
         source.delivered(document)
         self.status.delivered_documents += 1
         self.status.delivered_records += len(document.records)
         self.status.delivered_ms = time.time_ns() // 1_000_000
+        self._count(source, "delivered", len(document.records))
+
+    def _count(self, source: Source, outcome: str, records: int) -> None:
+        self._metrics.add("milepost_source_documents_total", 1, source=source.name, outcome=outcome)
+        self._metrics.add("milepost_source_records_total", records, source=source.name)
 
     def _waits(self, attempt: RetryCallState) -> None:
         outcome = attempt.outcome

@@ -28,6 +28,7 @@ from connectors.sources.webhook import Webhook
 from pipeline.contract.bundle import load_bundle
 from pipeline.kafka.registry import Registry
 from pipeline.settings import Settings
+from pipeline.telemetry.endpoints import exposed
 from pipeline.web.headers import LOOPBACK, hosts_allowed
 from pipeline.web.server import serve
 
@@ -105,9 +106,13 @@ def run_mailbox(
     folder = settings.mailbox_dir or settings.state_dir / "mailbox"
     checkpoint = Checkpoint(settings.state_dir / "mailbox.sqlite")
     mailbox = Mailbox(folder, checkpoint, partners, addressing.zone_of)
-    with Registry.of(settings, where.registry_url) as registry, _signalled(stop):
+    with (
+        Registry.of(settings, where.registry_url) as registry,
+        exposed(settings, "source-mailbox") as metrics,
+        _signalled(stop),
+    ):
         publisher = Publisher(settings, where.bootstrap, registry, addressing)
-        runtime = Runtime(publisher, stop)
+        runtime = Runtime(publisher, stop, metrics)
         runtime.run(mailbox, once=once, poll_ms=settings.mailbox_poll_ms)
 
 
@@ -124,9 +129,14 @@ def run_webhook(
         raise ConfigurationError("The webhook waits for requests and can't run once: omit --once")
     addressing = Addressing(load_bundle(settings.policy_dir))
     known = webhook_secrets(settings, addressing)
-    with Registry.of(settings, where.registry_url) as registry:
+    with (
+        Registry.of(settings, where.registry_url) as registry,
+        exposed(settings, "source-webhook") as metrics,
+    ):
         publisher = Publisher(settings, where.bootstrap, registry, addressing)
-        webhook = Webhook(publisher, addressing, known, allowed_hosts=hosts_allowed(settings))
+        webhook = Webhook(
+            publisher, addressing, known, allowed_hosts=hosts_allowed(settings), metrics=metrics
+        )
         webhook.app.stop = stop
         serve(webhook.app, host=settings.host, port=settings.webhook_port, ready=ready)
 

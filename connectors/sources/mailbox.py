@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 import orjson
 import structlog
 
-from connectors.formats.findings import Code, Finding
+from connectors.formats.codes import Code
+from connectors.formats.findings import Finding
 from connectors.formats.limits import Limits
 from connectors.intake import FileReading, PlatformZoneOf, read_file, refused
 from connectors.partners import Partners

@@ -25,6 +25,7 @@ from connectors.runtime import Publisher, RefusedError, State, Status
 from connectors.sources.event_model import event_model, to_record
 from connectors.sources.signature import Secret, genuine
 from pipeline.kafka.errors import UnreachableError
+from pipeline.telemetry.metrics import Metrics
 from pipeline.web.app import Application, Health, build_app
 from pipeline.web.problems import Problem
 
@@ -99,6 +100,7 @@ class Webhook:
         *,
         allowed_hosts: frozenset[str] | None = None,
         clock: Callable[[], float] = time.time,
+        metrics: Metrics | None = None,
     ) -> None:
         """Prepare the application.
 
@@ -108,9 +110,11 @@ class Webhook:
             secrets: who may post; see `signature.secrets`.
             allowed_hosts: host names that it answers to; None: every name.
             clock: seconds since 1970.
+            metrics: counts what is delivered.
 
         """
         self._publisher = publisher
+        self._metrics = metrics or Metrics()
         self._addressing = addressing
         self._secrets = tuple(secrets)
         self._clock = clock
@@ -239,12 +243,18 @@ class Webhook:
             self._trouble(str(error))
         except RefusedError as error:
             self.status.refused_documents += 1
+            self._count("refused", 0)
             raise _unusable("body", str(error), "send less in one event") from None
         status = self.status
         status.state, status.trouble = State.RUNNING, None
         status.delivered_documents += 1
         status.delivered_records += len(events)
         status.delivered_ms = time.time_ns() // 1_000_000
+        self._count("delivered", len(events))
+
+    def _count(self, outcome: str, records: int) -> None:
+        self._metrics.add("milepost_source_documents_total", 1, source=self.name, outcome=outcome)
+        self._metrics.add("milepost_source_records_total", records, source=self.name)
 
     def _trouble(self, why: str) -> NoReturn:
         self.status.state, self.status.trouble = State.WAITING, why

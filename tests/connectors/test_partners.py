@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from connectors.addressing import Addressing
-from connectors.formats.findings import Action, Code
+from connectors.formats.codes import Action, Code
 from connectors.intake import read_file
 from connectors.partners import load_partners
 from connectors.sources.catalogue import check_platforms

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from connectors.formats.findings import Action, Code, Finding, Position
+from connectors.formats.codes import Action, Code
+from connectors.formats.findings import Finding, Position
 from connectors.formats.reading import Claim, Context, Reading
 from connectors.formats.x12 import shipment_status
 from connectors.formats.x12.envelope import (

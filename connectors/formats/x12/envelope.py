@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from connectors.formats.findings import MEANINGS, Code, Finding, Position
+from connectors.formats.codes import MEANINGS, Code
+from connectors.formats.findings import Finding, Position
 from connectors.formats.limits import LimitExceededError, Limits
 from connectors.formats.text import LATIN_1, decoded
 from connectors.formats.x12.tokens import ISA_ELEMENTS, Fault, Segment, tokens

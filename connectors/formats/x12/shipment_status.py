@@ -9,7 +9,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from connectors.formats.findings import Code, Finding, Position
+from connectors.formats.codes import Code
+from connectors.formats.findings import Finding, Position
 from connectors.formats.reading import Claim, Context, Reading, Record, raw_event, stop
 from connectors.formats.x12 import times
 from connectors.formats.x12.envelope import Group, Interchange, TransactionSet

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from connectors.formats.findings import Code
+from connectors.formats.codes import Code
 from connectors.formats.local_time import Instant, Trouble, Wall, instant, zone
 from connectors.formats.x12.zones import LOCAL, choose
 from pipeline.governance.vocabulary import Precision

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from connectors.formats.findings import Code
+from connectors.formats.codes import Code
 from connectors.formats.limits import LimitExceededError, Limits
 
 ISA: Final = "ISA"

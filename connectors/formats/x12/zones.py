@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta, timezone, tzinfo
 from typing import Final, NamedTuple
 
-from connectors.formats.findings import Code
+from connectors.formats.codes import Code
 from connectors.formats.local_time import Wall, standard_minutes, zone
 
 LOCAL: Final = "LT"

@@ -4,7 +4,7 @@ import pytest
 from x12_text import codes, interchange, read, status_set
 
 from connectors.formats import x12
-from connectors.formats.findings import MEANINGS, Action, Code
+from connectors.formats.codes import MEANINGS, Action, Code
 
 EVENT = ("LX*1", "AT7*D1*NS***20260301*1630*ET")
 ONE = status_set(*EVENT, control="0001")

@@ -3,7 +3,7 @@
 import pytest
 from x12_text import codes, interchange, read, read_status
 
-from connectors.formats.findings import Action, Code
+from connectors.formats.codes import Action, Code
 
 AT7 = "AT7*D1*NS***20260301*1630*LT"
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from x12_text import codes, read_status
 
-from connectors.formats.findings import Code
+from connectors.formats.codes import Code
 from connectors.formats.x12.times import moment, recorded
 from pipeline.governance.vocabulary import Precision
 

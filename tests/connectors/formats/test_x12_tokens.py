@@ -4,7 +4,7 @@ import pytest
 from x12_text import HEADING, codes, interchange, isa, status_set
 
 from connectors.formats import x12
-from connectors.formats.findings import Code
+from connectors.formats.codes import Code
 from connectors.formats.limits import LimitExceededError, Limits
 from connectors.formats.text import decoded
 from connectors.formats.x12.tokens import Fault, Segment, tokens
