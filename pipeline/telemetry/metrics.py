@@ -104,7 +104,7 @@ METRICS: Final[dict[MetricName, Metric]] = {
         _G, "seconds", "How long a predecessor's transaction has stayed undecided"
     ),
     "milepost_deferrals_total": Metric(
-        _C, "deferrals", "Batches put off because something they need is away", ("partition",)
+        _C, "deferrals", "Batches put off because something they need is away"
     ),
     "milepost_state_entities": Metric(
         _G, "entities", "Entities in the state of a partition", ("partition",)
