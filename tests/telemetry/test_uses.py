@@ -1,4 +1,4 @@
-"""Wherever the product records a metric, it does so as the table says; a slip would end a process."""
+"""Wherever the product records a metric, it does so as the table says."""
 
 from __future__ import annotations
 
