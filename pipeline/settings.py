@@ -144,6 +144,9 @@ class Settings(BaseModel):
         "milepost-erp",
         description="Consumer group of the ERP sink; each outbox needs a group of its own",
     )
+    erp_slot: str = Field(
+        "0", description="Name of this worker of the ERP sink: its static membership"
+    )
     erp_database_url: str | None = Field(
         None, description="SQLAlchemy URL of the ERP sink's outbox. Empty: SQLite in the state dir"
     )

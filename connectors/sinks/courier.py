@@ -24,8 +24,10 @@ from connectors.sinks import answers
 from connectors.sinks.answers import Answer, Verdict
 from connectors.sinks.entries import Why
 from connectors.sinks.gate import Gate, backoff_ms
-from connectors.sinks.outbox import ENDPOINTS, Claim, Outbox
+from connectors.sinks.outbox import Claim, Outbox
+from connectors.sinks.outbox_tables import ENDPOINTS
 from connectors.sinks.postings import Endpoint
+from pipeline.telemetry.metrics import Metrics
 
 ANSWER_BYTES_MAX: Final = 65_536
 IDLE_MS: Final = 1_000
@@ -45,17 +47,25 @@ class ErpClient:
     Args:
         http: knows the ERP's address and credentials; shared between threads.
         clock_ms: the time, ms UTC.
+        metrics: calls are timed there.
 
     """
 
-    def __init__(self, http: httpx.Client, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, http: httpx.Client, clock_ms: Callable[[], int], metrics: Metrics | None = None
+    ) -> None:
         self._http = http
         self._clock_ms = clock_ms
+        self._metrics = metrics or Metrics()
 
     def post(self, endpoint: Endpoint, key: str, body: str) -> Answer:
         """Send a posting."""
         headers = {"idempotency-key": key, "content-type": "application/json"}
-        return self._call(endpoint, "POST", endpoint.path, answers.judge, headers, body)
+        began = time.monotonic()
+        answer = self._call(endpoint, "POST", endpoint.path, answers.judge, headers, body)
+        seconds, outcome = time.monotonic() - began, answer.verdict.value
+        self._metrics.record("milepost_posting_seconds", seconds, sink="erp", outcome=outcome)
+        return answer
 
     def ask(self, endpoint: Endpoint, key: str) -> Answer:
         """Ask whether a key was booked; nothing is changed by that."""

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.engine import make_url
 
 from connectors.applied import Applied, upsert
-from connectors.sinks.outbox import METADATA, START
+from connectors.sinks.outbox_tables import METADATA, START
 from pipeline.settings import Settings
 
 VERSION: Final = 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,14 +30,16 @@ from connectors.protocols import ConfigurationError
 from connectors.sinks.courier import Courier, ErpClient
 from connectors.sinks.database import database_url, open_outbox
 from connectors.sinks.erp_intake import Intake, epochs_in_force
-from connectors.sinks.outbox import SINK, Outbox
-from connectors.sinks.portal import Where
+from connectors.sinks.outbox import Outbox
+from connectors.sinks.outbox_tables import SINK
 from connectors.sinks.postings import load_postings
 from pipeline.contract.names import APPROVED, data_root
 from pipeline.kafka import clients
 from pipeline.kafka.errors import UnreachableError
 from pipeline.kafka.registry import Registry
 from pipeline.settings import Settings
+from pipeline.telemetry.endpoints import exposed
+from pipeline.telemetry.metrics import MetricName, Metrics
 
 BEGINNING: Final = "beginning"
 NOW: Final = "now"
@@ -80,20 +83,22 @@ def cut_over_ms(start: str, now_ms: int) -> int:
 
 def run_erp(
     settings: Settings,
-    find: Callable[[], Where],
+    bootstrap: str,
+    registry_url: str,
     *,
     start: str = BEGINNING,
     stop: threading.Event | None = None,
-    ready: Callable[[], None] | None = None,
+    ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Run the ERP sink until the event is set.
+    """Run the ERP sink until the event is set or, in the main thread, SIGINT or SIGTERM arrives.
 
     Args:
-        settings: the ERP's address and token, group, database, policy folder.
-        find: tells Kafka's and the registry's addresses; asked at each attempt to connect.
+        settings: the ERP's address and token, group, database, policy folder, metrics.
+        bootstrap: bootstrap servers.
+        registry_url: the schema registry.
         start: see `cut_over_ms`; only the first start with an outbox counts.
-        stop: ends it; entries under way are settled first.
-        ready: told once the outbox is open and the courier runs.
+        stop: ends it; calls under way are settled first.
+        ready: told the ERP's address once the outbox is open and the courier runs.
 
     Raises:
         ConfigurationError: a setting is missing or wrong.
@@ -101,8 +106,9 @@ def run_erp(
         OutboxError: the outbox belongs to another cluster or version.
 
     """
-    sink = ErpSink(settings, find, start=start)
-    sink.run(stop or threading.Event(), ready)
+    stop = stop or threading.Event()
+    with stopped_by_signals(stop), exposed(settings, "sink-erp") as metrics:
+        ErpSink(settings, bootstrap, registry_url, start=start, metrics=metrics).run(stop, ready)
 
 
 class ErpSink:
@@ -110,8 +116,10 @@ class ErpSink:
 
     Args:
         settings: as for `run_erp`.
-        find: tells the addresses.
+        bootstrap: bootstrap servers.
+        registry_url: the schema registry.
         start: where a new outbox begins to book.
+        metrics: records, entries and calls are counted there.
         clock_ms: the sink's own clock, ms UTC.
         transport: replaces the network to the ERP in tests.
 
@@ -120,14 +128,18 @@ class ErpSink:
     def __init__(
         self,
         settings: Settings,
-        find: Callable[[], Where],
+        bootstrap: str,
+        registry_url: str,
         *,
         start: str = BEGINNING,
+        metrics: Metrics | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._settings = settings
-        self._find = find
+        self._bootstrap = bootstrap
+        self._registry_url = registry_url
+        self._metrics = metrics or Metrics()
         self._clock_ms = clock_ms
         self._cut_over_ms = cut_over_ms(start, clock_ms())
         self._transport = transport
@@ -135,7 +147,7 @@ class ErpSink:
         self._address = _address(settings)
         self._told = ("", "", 0)
 
-    def run(self, stop: threading.Event, ready: Callable[[], None] | None = None) -> None:
+    def run(self, stop: threading.Event, ready: Callable[[str], None] | None = None) -> None:
         """Follow the topic until the event is set; outages are waited out.
 
         Raises:
@@ -155,13 +167,12 @@ class ErpSink:
         outbox = Outbox(self._rules, self._clock_ms)
         with self._courier(engine, outbox, stop) as courier:
             if ready is not None:
-                ready()
+                ready(self._address)
             while not stop.is_set():
                 try:
-                    where = self._find()
-                    with Registry.of(self._settings, where.registry_url) as registry:
+                    with Registry.of(self._settings, self._registry_url) as registry:
                         intake = Intake(engine, outbox, Decoder(registry))
-                        self._follow(where.bootstrap, intake, courier, stop)
+                        self._follow(intake, courier, stop)
                 except (FencedError, *_OUTAGES) as error:
                     self._say(engine, "waiting", outage(error))
                     waits.wait()
@@ -182,7 +193,7 @@ class ErpSink:
             ) as http,
             ThreadPoolExecutor(size, thread_name_prefix="erp-call") as pool,
         ):
-            erp = ErpClient(http, self._clock_ms)
+            erp = ErpClient(http, self._clock_ms, self._metrics)
             courier = Courier(engine, outbox, erp, pool, epochs_in_force, random.Random())  # noqa: S311  jitter
 
             def run() -> None:
@@ -203,16 +214,16 @@ class ErpSink:
         if failures:
             raise failures[0]
 
-    def _follow(
-        self, bootstrap: str, intake: Intake, courier: Courier, stop: threading.Event
-    ) -> None:
+    def _follow(self, intake: Intake, courier: Courier, stop: threading.Event) -> None:
         """One consumer, from its first question to its end."""
         consumer = clients.consumer(
             self._settings,
-            bootstrap,
+            self._bootstrap,
             self._settings.erp_group,
             "error",
             **{
+                # A worker that was killed is back at once, without waiting for its session to end
+                "group.instance.id": f"{self._settings.erp_group}-{self._settings.erp_slot}",
                 "session.timeout.ms": 6_000,
                 "heartbeat.interval.ms": 2_000,
                 "max.poll.interval.ms": 120_000,
@@ -231,22 +242,34 @@ class ErpSink:
 
         told = 0.0
         try:
-            intake.begin(_cluster_id(consumer, bootstrap), self._cut_over_ms)
+            intake.begin(_cluster_id(consumer, self._bootstrap), self._cut_over_ms)
             consumer.subscribe([APPROVED], on_assign=assigned, on_revoke=lost, on_lost=lost)
             while not stop.is_set():
                 if time.monotonic() - told > TELL_S:
                     self._say(intake.engine, "reading")
+                    self._count(intake)
                     told = time.monotonic()
                 first = consumer.poll(0.25)
                 if first is None:
                     continue
                 messages = [first, *consumer.consume(BATCH_RECORDS_MAX - 1, LINGER_S)]
-                offsets = intake.take(messages)
+                offsets, taken = intake.take(messages)
+                for outcome, number in taken.items():
+                    name: MetricName = "milepost_sink_records_total"
+                    self._metrics.add(name, number, sink="erp", outcome=outcome.value)
                 if offsets:
                     courier.wake()
                     consumer.commit(offsets=offsets, asynchronous=True)  # for lag tools only
         finally:
             consumer.close()
+
+    def _count(self, intake: Intake) -> None:
+        """Say how many entries are open."""
+        with intake.engine.begin() as connection:
+            counts = intake.outbox.open_entries(connection)
+        for state, number in counts.items():
+            name: MetricName = "milepost_outbox_entries"
+            self._metrics.set(name, number, sink="erp", state=state.value)
 
     def _say(self, engine: Engine | None, state: str, detail: str = "") -> None:
         """Note how the reading side is, for those who only have the outbox."""
@@ -262,6 +285,21 @@ class ErpSink:
         with contextlib.suppress(SQLAlchemyError), engine.begin() as connection:
             new = upsert(connection.dialect, SINK).values(id=1, **values)
             connection.execute(new.on_conflict_do_update(index_elements=["id"], set_=values))
+
+
+@contextlib.contextmanager
+def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into the stop event, where handlers can be set."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 class _Waits:
@@ -286,6 +324,8 @@ def outage(error: BaseException) -> str:
     first = (str(error).partition("\n")[0] or type(error).__name__)[:500]
     if isinstance(error, KafkaException):
         cause: KafkaError = error.args[0]
+        if cause.code() in (KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED):  # noqa: SLF001
+            return "Another ERP sink runs under this slot: stop it, or set MILEPOST_ERP_SLOT"
         return f"Kafka does not answer ({cause.name()}: {cause.str()})"
     if isinstance(error, SQLAlchemyError):
         return f"The ERP outbox can't be used ({type(error).__name__}: {first})"
@@ -318,5 +358,3 @@ def _cluster_id(consumer: Consumer, bootstrap: str) -> str:
             f"Kafka at {bootstrap} has no topic {APPROVED}: run `milepost topics apply`"
         )
     return str(found.cluster_id)
-
-

@@ -7,7 +7,7 @@ Must never know HTTP or the ERP.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 from connectors.applied import NOTHING, Claim, TopicPartition
 from connectors.portal.decode import Decoder
 from connectors.sinks.database import APPLIED, OutboxError, begin
+from connectors.sinks.entries import Taken
 from connectors.sinks.outbox import Arrival, Outbox
 from pipeline.contract.codec import Record, UndecodableError
 from pipeline.contract.names import APPROVED
@@ -39,7 +40,7 @@ class Intake:
 
     def __init__(self, engine: Engine, outbox: Outbox, decoder: Decoder) -> None:
         self.engine = engine
-        self._outbox = outbox
+        self.outbox = outbox
         self._decoder = decoder
         self._claims: dict[int, Claim] = {}
         self._cut_over_ms = 0
@@ -56,13 +57,13 @@ class Intake:
 
     def claim(self, partitions: Sequence[int]) -> tuple[list[KafkaPartition], dict[int, int]]:
         """Take partitions over: where to read on, and the epochs to send under."""
-        endpoints = self._outbox.rules.endpoints.values()
+        endpoints = self.outbox.rules.endpoints.values()
         honouring = [endpoint.name for endpoint in endpoints if endpoint.honours_keys]
         with self.engine.begin() as connection:
             ours = [TopicPartition(APPROVED, partition) for partition in partitions]
             claims = APPLIED.claim(connection, ours)
             for at, claim in claims.items():
-                self._outbox.adopt(connection, at.partition, claim.epoch, honouring)
+                self.outbox.adopt(connection, at.partition, claim.epoch, honouring)
         self._claims = {at.partition: claim for at, claim in claims.items()}
         positions = [
             KafkaPartition(
@@ -79,8 +80,11 @@ class Intake:
         for partition in partitions:
             self._claims.pop(partition, None)
 
-    def take(self, messages: Sequence[Message]) -> list[KafkaPartition]:
-        """Apply records and move positions in one transaction; the new positions.
+    def take(self, messages: Sequence[Message]) -> tuple[list[KafkaPartition], Mapping[Taken, int]]:
+        """Apply records and move positions in one transaction.
+
+        Returns:
+            The new positions, and how many records became what.
 
         Raises:
             FencedError: another process took a partition over.
@@ -98,15 +102,15 @@ class Intake:
             if partition is not None and offset is not None and partition in self._claims
         }
         if not ends:
-            return []
+            return [], {}
         moved = {}
         with self.engine.begin() as connection:
             for partition, end in sorted(ends.items()):
                 at = TopicPartition(APPROVED, partition)
                 moved[partition] = APPLIED.advance(connection, at, self._claims[partition], end)
-            self._outbox.take(connection, arrivals, self._cut_over_ms)
+            taken = self.outbox.take(connection, arrivals, self._cut_over_ms)
         self._claims.update(moved)
-        return [KafkaPartition(APPROVED, partition, end) for partition, end in ends.items()]
+        return [KafkaPartition(APPROVED, partition, end) for partition, end in ends.items()], taken
 
     def _arrival(self, message: Message) -> Arrival | None:
         failure, value, partition = message.error(), message.value(), message.partition()

@@ -11,110 +11,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Index,
-    Integer,
-    MetaData,
-    Row,
-    String,
-    Table,
-    Text,
-    exists,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Row, exists, func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from connectors.sinks import booking
 from connectors.sinks.entries import BLOCKING, Book, Entry, Kind, Standing, State, Taken, Why
+from connectors.sinks.outbox_tables import ENTRIES, STANDING
 from connectors.sinks.postings import PostingRules
 
-METADATA: Final = MetaData()
-_ID = BigInteger().with_variant(Integer(), "sqlite")
-_IN_MAX = 500
-
-ENTRIES: Final = Table(
-    "erp_entries",
-    METADATA,
-    Column("id", _ID, primary_key=True, autoincrement=True),
-    Column("key", String(255), nullable=False, unique=True),
-    Column("entity", Text, nullable=False),
-    Column("partition", Integer, nullable=False),
-    Column("milestone_id", String(64), nullable=False),
-    Column("revision", Integer, nullable=False),
-    Column("posting", String(32), nullable=False),
-    Column("endpoint", String(32), nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("reference", String(255)),
-    Column("body", Text, nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("turn", Integer),
-    Column("reason", String(32), nullable=False),
-    Column("words", Text, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("failures", Integer, nullable=False),
-    Column("maybe_booked", Boolean, nullable=False),
-    Column("first_attempt_ms", BigInteger),
-    Column("next_attempt_ms", BigInteger, nullable=False),
-    Column("lease_until_ms", BigInteger, nullable=False, default=0),
-    Column("epoch", BigInteger, nullable=False, default=0),
-    Column("document", String(255), nullable=False, default=""),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("changed_ms", BigInteger, nullable=False),
-    Index("erp_entries_entity", "entity", "turn"),
-    Index("erp_entries_due", "state", "endpoint", "next_attempt_ms"),
-)
-"""One row per posting."""
-
-STANDING: Final = Table(
-    "erp_standing",
-    METADATA,
-    Column("milestone_id", String(64), primary_key=True),
-    Column("entity", Text, nullable=False, index=True),
-    Column("event_type", String(64), nullable=False),
-    Column("revision", Integer, nullable=False),
-    Column("stands", Boolean, nullable=False),
-    Column("assurance", String(16), nullable=False),
-    Column("classifier", String(16), nullable=False),
-)
-"""The newest revision of each milestone: prerequisites, and what is a repeat."""
-
-ENDPOINTS: Final = Table(
-    "erp_endpoints",
-    METADATA,
-    Column("name", String(32), primary_key=True),
-    Column("closed_until_ms", BigInteger, nullable=False),
-    Column("words", Text, nullable=False),
-    Column("paused_until_ms", BigInteger, nullable=False, default=0),
-    Column("paused_words", Text, nullable=False, default=""),
-    Column("changed_ms", BigInteger, nullable=False),
-)
-"""What keeps an endpoint from being called: an outage noticed, a pause ordered."""
-
-START: Final = Table(
-    "erp_start",
-    METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("version", Integer, nullable=False),
-    Column("cluster_id", String(64), nullable=False),
-    Column("cut_over_ms", BigInteger, nullable=False),
-)
-"""Written once, at the first start."""
-
-SINK: Final = Table(
-    "erp_sink",
-    METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("state", String(16), nullable=False),
-    Column("detail", Text, nullable=False),
-    Column("since_ms", BigInteger, nullable=False),
-    Column("heard_ms", BigInteger, nullable=False),
-)
-"""One row: how the reading side is, as far as it could tell."""
+_IN_MAX: Final = 500
+"""Names in one IN list."""
 
 
 class Arrival(NamedTuple):
@@ -358,6 +264,17 @@ class Outbox:
             .limit(1)
         )
         return connection.execute(query).scalar()
+
+    def open_entries(self, connection: Connection) -> dict[State, int]:
+        """How many entries are in each state that is not an end."""
+        states = (State.WAITING, State.PENDING, State.SENDING, State.PARKED)
+        query = (
+            select(ENTRIES.c.state, func.count())
+            .where(ENTRIES.c.state.in_([state.value for state in states]))
+            .group_by(ENTRIES.c.state)
+        )
+        found = {row[0]: row[1] for row in connection.execute(query)}
+        return {state: found.get(state.value, 0) for state in states}
 
     def _close(self, connection: Connection, claim: Claim, values: Mapping[str, Any]) -> bool:
         statement = update(ENTRIES).where(*_held(claim))

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Engine, Row, Select, func, select
 from connectors.applied import upsert
 from connectors.sinks import booking
 from connectors.sinks.entries import BLOCKING, Book, Entry, State
-from connectors.sinks.outbox import ENDPOINTS, ENTRIES, SINK, START, Outbox
+from connectors.sinks.outbox import Outbox
+from connectors.sinks.outbox_tables import ENDPOINTS, ENTRIES, SINK, START
 from connectors.sinks.postings import PostingRules, utc_text
 
 LIST_MAX: Final = 1_000

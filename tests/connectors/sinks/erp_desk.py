@@ -16,7 +16,8 @@ from connectors.applied import TopicPartition
 from connectors.sinks.courier import Courier, ErpClient
 from connectors.sinks.database import APPLIED
 from connectors.sinks.erp_intake import epochs_in_force
-from connectors.sinks.outbox import ENTRIES, Arrival, Outbox
+from connectors.sinks.outbox import Arrival, Outbox
+from connectors.sinks.outbox_tables import ENTRIES
 from connectors.sinks.postings import Endpoint, PostingRules, load_postings
 from pipeline.contract.names import APPROVED, data_root
 from pipeline.governance.identity import entity_key
