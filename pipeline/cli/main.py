@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pipeline.cli import contract, local, policy, run, verify
+from pipeline.cli import contract, dead_letters, local, policy, run, trail, verify
 from pipeline.cli.terminal import Json, document, stdout
 from pipeline.settings import PREFIX, Settings
 
@@ -26,7 +26,11 @@ app.add_typer(contract.topics, name="topics")
 app.add_typer(contract.schemas, name="schemas")
 app.add_typer(policy.commands, name="policy")
 app.add_typer(run.commands, name="run")
+app.add_typer(trail.audit, name="audit")
+app.add_typer(dead_letters.commands, name="dead-letters")
 app.command()(verify.verify)
+app.command()(trail.claims)
+app.command()(trail.send)
 
 
 def _version(value: bool) -> None:  # noqa: FBT001  typer's signature

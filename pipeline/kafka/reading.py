@@ -91,6 +91,22 @@ def read_to_end(
         consumer.close()
 
 
+def ends_of(settings: Settings, bootstrap: str, topic: str) -> dict[int, int]:
+    """Where each partition of a topic ends now.
+
+    Raises:
+        UnreachableError: no broker answers.
+
+    """
+    consumer = clients.consumer(settings, bootstrap, "milepost-reader", "earliest")
+    try:
+        return _bounds(consumer, bootstrap, topic, partitions_of(settings, bootstrap, topic))[1]
+    except KafkaException as error:
+        raise clients.unreachable(bootstrap, error) from None
+    finally:
+        consumer.close()
+
+
 def _bounds(
     consumer: Consumer, bootstrap: str, topic: str, numbers: list[int]
 ) -> tuple[dict[int, int], dict[int, int]]:
