@@ -1,0 +1,81 @@
+# Everything here sets up what it needs: a virtual environment in .venv with the exact versions of
+# constraints.txt, made once and again when pyproject.toml or constraints.txt change.
+# PYTHON=... chooses the Python it is made with; ARGS=... is passed on.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test up down lint properties docs wheel clean
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+DECLARED := pyproject.toml constraints.txt
+RUN_READY := .venv/.ready-to-run
+TEST_READY := .venv/.ready-to-test
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt \
+  PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet
+
+# A virtual environment whose Python went away, or that was made in another folder, is made anew.
+$(shell [ -x $(BIN)/python ] && [ "$$(cat .venv/.made-in 2>/dev/null)" = "$(CURDIR)" ] \
+  || rm -f .venv/.made-in $(RUN_READY) $(TEST_READY))
+
+help: ## Explain the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(RUN_READY) ## Govern a manufacturer's events on a real Kafka and compare before and after
+	@$(BIN)/milepost demo $(ARGS)
+
+test: lint ## Run every check: lint first, then all tests (ARGS="-m 'not kafka'" chooses)
+	@$(BIN)/python -m pytest $(ARGS)
+
+up: $(RUN_READY) ## Start the whole stack with a trickle of simulated traffic; Ctrl-C ends it
+	@$(BIN)/milepost up $(ARGS)
+
+down: $(RUN_READY) ## Stop the stack (ARGS=--wipe also removes its data)
+	@$(BIN)/milepost down $(ARGS)
+
+lint: $(TEST_READY) ## Run ruff, mypy and the import contracts; name all that failed
+	@failed=; check() { \
+	  echo "checking: $$1"; shift; \
+	  "$$@" > .venv/check.log 2>&1 || { cat .venv/check.log; failed="$$failed [$${*#$(BIN)/}]"; }; }; \
+	check style $(BIN)/ruff check --quiet .; \
+	check format $(BIN)/ruff format --quiet --check .; \
+	check types $(BIN)/mypy; \
+	check imports $(BIN)/lint-imports; \
+	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
+
+properties: $(TEST_READY) ## Run the property tests with many more examples (takes long)
+	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -k properties --timeout=0 $(ARGS)
+
+docs: $(RUN_READY) ## Write docs/reference/ anew from code and policy
+	@$(BIN)/python -m pipeline.cli.reference $(ARGS)
+
+wheel: $(TEST_READY) ## Build the wheel into dist/
+	@$(BIN)/python -m hatchling build --target wheel
+
+clean: ## Remove the virtual environment and everything built (not .milepost/: milepost down --wipe)
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/.made-in:
+	@python=; for name in $${PYTHON:-python3 python3.13 python3.12 python3.11}; do \
+	  "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	    && { python=$$name; break; }; \
+	done; \
+	[ -n "$$python" ] || { \
+	  echo "Milepost needs Python 3.11 or newer; found: $$(python3 --version 2>&1 | head -n 1)."; \
+	  echo "Install one, or name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; \
+	  exit 1; } >&2; \
+	"$$python" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$$python can't make virtual environments: its venv package is missing."; \
+	  echo "On Debian and Ubuntu: apt-get install python3-venv"; exit 1; } >&2; \
+	echo "Making a virtual environment in .venv with $$($$python --version)"; \
+	rm -rf .venv && "$$python" -m venv .venv && echo "$(CURDIR)" > $@
+
+$(RUN_READY): .venv/.made-in $(DECLARED)
+	@echo "Installing what Milepost needs to run (about 200 MB, once)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(TEST_READY): .venv/.made-in $(DECLARED)
+	@echo "Installing what Milepost and its tests need (about 250 MB, once)"
+	@$(PIP) --editable '.[test]'
+	@touch $@ $(RUN_READY)
