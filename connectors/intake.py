@@ -6,7 +6,7 @@ Must never open a file or send a record; bytes come in, values go out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from connectors.formats import x12
 from connectors.formats.codes import MEANINGS, Code
@@ -14,6 +14,9 @@ from connectors.formats.findings import Finding, Position
 from connectors.formats.limits import LimitExceededError, Limits
 from connectors.formats.reading import Claim, Record
 from connectors.partners import Partners
+
+SHOWN_MAX: Final = 1_000
+"""Findings in a findings file: who sees more of them asks for another document."""
 
 PlatformZoneOf = Callable[[str, Record], str | None]
 """IANA zone at a stop, as a platform names it."""
@@ -43,7 +46,8 @@ class FileReading(NamedTuple):
             "charset": self.charset,
             "events_taken": len(self.claims),
             "events_not_taken": self.rejected_events,
-            "findings": [finding.document() for finding in self.findings],
+            "findings": [finding.document() for finding in self.findings[:SHOWN_MAX]],
+            "findings_not_shown": max(0, len(self.findings) - SHOWN_MAX),
         }
 
 

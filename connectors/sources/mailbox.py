@@ -30,6 +30,7 @@ FINDINGS: Final = ".findings.json"
 UNFINISHED: Final = frozenset({".tmp", ".part", ".partial", ".filepart", ".crdownload", ".swp"})
 """Endings under which programs write files that are not complete."""
 _DIGEST_SHOWN: Final = 8
+_LOGGED_MAX: Final = 20
 
 _log = structlog.get_logger(__name__)
 
@@ -224,7 +225,7 @@ class Mailbox:
 
 def _log_findings(name: str, findings: tuple[Finding, ...]) -> None:
     """One line a finding; values of the document stay in the findings file."""
-    for finding in findings:
+    for finding in findings[:_LOGGED_MAX]:
         _log.info(
             "finding",
             file=name,
@@ -233,6 +234,8 @@ def _log_findings(name: str, findings: tuple[Finding, ...]) -> None:
             at=str(finding.position),
             action=str(finding.action),
         )
+    if len(findings) > _LOGGED_MAX:
+        _log.info("more findings", file=name, findings=len(findings))
 
 
 def _digest_of(path: Path) -> str:

@@ -30,7 +30,9 @@ from pipeline.web.app import Application, Health, build_app
 from pipeline.web.problems import Problem
 
 BODY_BYTES_MAX: Final = 1_048_576
-REMEMBERED_MAX: Final = 100_000
+REMEMBERED_MAX: Final = 20_000
+OPEN_MAX: Final = 200
+"""Requests at a time; each may hold a body in memory."""
 RETRY_AFTER_S: Final = 5
 _BUSY_MAX: Final = 16
 """Bodies that wait for Kafka at a time."""
@@ -119,6 +121,7 @@ class Webhook:
         self._secrets = tuple(secrets)
         self._clock = clock
         self._remembered = _Remembered()
+        self._open = 0
         self._limiter: CapacityLimiter | None = None
         self._events: TypeAdapter[list[BaseModel]] = TypeAdapter(_LIST[event_model()])
         self.status = Status(State.RUNNING)
@@ -145,6 +148,7 @@ class Webhook:
                 413: {"description": f"More than {BODY_BYTES_MAX} bytes"},
                 415: {"description": "No application/json"},
                 422: {"description": "An event can't be used; `field` and `detail` say why"},
+                429: {"description": "Too many requests at once: post it again"},
                 503: {"description": "Kafka or the registry is away: post it again"},
             },
         )
@@ -156,6 +160,22 @@ class Webhook:
 
     async def _post(self, platform: str, request: Request) -> Response:
         """Signed events of a platform; 202 once Kafka has acknowledged all of them."""
+        if self._open >= OPEN_MAX:
+            raise Problem(
+                429,
+                "busy",
+                "Too many requests at once",
+                f"{OPEN_MAX} requests are being worked on: post it again in {RETRY_AFTER_S} "
+                "seconds, or send several events in one request.",
+                headers={"retry-after": str(RETRY_AFTER_S)},
+            )
+        self._open += 1
+        try:
+            return await self._accept(platform, request)
+        finally:
+            self._open -= 1
+
+    async def _accept(self, platform: str, request: Request) -> Response:
         body = await _body(request)
         message_id = request.headers.get("webhook-id", "")
         if len(message_id) > _ID_CHARACTERS_MAX or not genuine(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from openapi_check import references_of
 
 from connectors.addressing import Addressing
@@ -14,8 +16,10 @@ from connectors.protocols import ConfigurationError
 from connectors.runtime import RefusedError
 from connectors.sources.signature import secrets, sign
 from connectors.sources.webhook import Webhook
+from pipeline.contract import codec
 from pipeline.contract.bundle import load_bundle
 from pipeline.kafka.errors import UnreachableError
+from pipeline.web.problems import Problem
 
 ADDRESSING = Addressing(load_bundle(Path(__file__).parents[3] / "policy"))
 NOW = 1_772_352_000
@@ -299,6 +303,37 @@ def test_the_api_describes_the_event(client):
     }
     for reference in references_of(document):
         assert reference.startswith("#/components/")
+
+
+def test_more_requests_at_once_than_memory_allows_are_put_off(client, webhook, broker):
+    webhook._open = 200
+    answer = client.post(EVENT)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "5")
+    webhook._open = 0
+    assert client.post(EVENT).status_code == 202
+    assert webhook._open == 0
+
+
+PARSER = Webhook(Broker(), ADDRESSING, secrets("s", ()))
+names = st.sampled_from([*EVENT, "stop", "amount", "quantity", "orders", "attributes", "x"])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(names, values, max_size=6), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_any_json_is_an_event_or_a_problem(changes, listed):
+    event = EVENT | changes
+    status = None
+    try:
+        (record,) = PARSER._parsed("tms-na", json.dumps([event] if listed else event).encode())
+        codec.encode(record, codec.committed("raw-event"), 1)
+    except Problem as problem:
+        status = problem.status
+    assert status in (None, 400, 422)
 
 
 def test_acceptance_waits_for_the_broker(client, broker):

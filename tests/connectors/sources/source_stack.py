@@ -1,0 +1,71 @@
+"""What tests of sources need of the real stack: topics, schemas, and what lies on a raw topic."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from confluent_kafka import TopicPartition
+
+from pipeline.contract import codec
+from pipeline.contract import topics as declarations
+from pipeline.contract.names import data_root
+from pipeline.kafka import clients, topics
+from pipeline.kafka.registration import register
+from pipeline.kafka.registry import Registry
+from pipeline.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+SETTINGS = Settings()
+SCHEMA = codec.committed("raw-event")
+
+
+class Found(NamedTuple):
+    """A record of a raw topic."""
+
+    key: str
+    partition: int
+    partitions: int
+    event: dict
+
+
+def prepare(stack):
+    """Make every topic and register every schema; doing it twice is harmless."""
+    declared = declarations.load()
+    client = clients.admin(SETTINGS, stack.bootstrap)
+    wanted = topics.plan(declared, topics.describe(client, stack.bootstrap, declared))
+    topics.apply(client, stack.bootstrap, wanted)
+    with Registry(stack.registry_url) as registry:
+        list(register(registry, data_root() / "schemas", declared))
+
+
+class Tap:
+    """Reads what is added to a topic from now on."""
+
+    def __init__(self, stack, topic):
+        self._topic = topic
+        self._consumer = clients.consumer(SETTINGS, stack.bootstrap, "test-tap", "error")
+        partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        self._next = {number: self._high(number) for number in sorted(partitions)}
+        self._consumer.assign([TopicPartition(topic, *place) for place in self._next.items()])
+
+    def _high(self, number):
+        return self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), 10)[1]
+
+    def rest(self):
+        """Every record up to the present end that was not given before."""
+        ends = {number: self._high(number) for number in self._next}
+        found = []
+        deadline = time.monotonic() + 20
+        while any(self._next[number] < end for number, end in ends.items()):
+            assert time.monotonic() < deadline
+            message = self._consumer.poll(0.2)
+            if message is not None and message.error() is None:
+                self._next[message.partition()] = message.offset() + 1
+                event = codec.decode(message.value(), SCHEMA)
+                found.append(Found(message.key().decode(), message.partition(), len(ends), event))
+        return found
+
+    def close(self):
+        self._consumer.close()
