@@ -66,6 +66,9 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, now_ms: int) -> 
     """
     words = f"{status} {_words(body)}".strip()
     wait_ms = retry_after_ms(headers.get("retry-after"), now_ms)
+    if "text/html" in headers.get("content-type", ""):
+        remedy = "a web page answers where the ERP should, correct MILEPOST_ERP_URL"
+        return Answer(Verdict.OUTAGE, f"{remedy}: status {status}", sent=True, wait_ms=wait_ms)
     if status in (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT):
         return Answer(Verdict.BOOKED, words, sent=True, document=_document(body))
     if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -85,7 +88,7 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, now_ms: int) -> 
 
 def judge_question(status: int, headers: Mapping[str, str], body: bytes, now_ms: int) -> Answer:
     """Classify a complete answer to the question whether a key has been booked."""
-    if status == HTTPStatus.NOT_FOUND:
+    if status == HTTPStatus.NOT_FOUND and "text/html" not in headers.get("content-type", ""):
         return Answer(Verdict.UNKNOWN_KEY, "", sent=False)
     answer = judge(status, headers, body, now_ms)
     if status == HTTPStatus.OK:

@@ -183,7 +183,7 @@ class Courier:
             future.add_done_callback(lambda _: self._woken.set())
         opens = [g.closed_until_ms for g in self._gates.values() if g.closed_until_ms > now]
         # What is due but was not claimed waits for a gate, or for something under way to come back
-        times = [*opens, *([due_ms] if due_ms is not None and due_ms > now else [])]
+        times = opens if due_ms is None else [*opens, due_ms]
         return max(1, min([IDLE_MS, *(time_ms - now for time_ms in times)]))
 
     def _step_safely(self, *, claim: bool = True) -> int:

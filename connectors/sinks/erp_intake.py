@@ -19,6 +19,7 @@ from connectors.portal.decode import Decoder
 from connectors.sinks.database import APPLIED, OutboxError, begin
 from connectors.sinks.entries import Taken
 from connectors.sinks.outbox import Arrival, Outbox
+from connectors.sinks.postings import utc_text
 from pipeline.contract.codec import Record, UndecodableError
 from pipeline.contract.names import APPROVED
 from pipeline.governance.identity import entity_key
@@ -54,6 +55,7 @@ class Intake:
         """
         with self.engine.begin() as connection:
             self._cut_over_ms = begin(connection, start_ms, cluster_id)
+        _log.info("erp outbox books milestones published from", since=utc_text(self._cut_over_ms))
 
     def claim(self, partitions: Sequence[int]) -> tuple[list[KafkaPartition], dict[int, int]]:
         """Take partitions over: where to read on, and the epochs to send under."""

@@ -256,10 +256,14 @@ class Outbox:
         return True
 
     def next_due_ms(self, connection: Connection, partitions: Collection[int]) -> int | None:
-        """When the next PENDING entry is due; it may be blocked by another one."""
+        """When the next PENDING entry comes due; it may be blocked by another one."""
         query = (
             select(ENTRIES.c.next_attempt_ms)
-            .where(ENTRIES.c.state == State.PENDING.value, ENTRIES.c.partition.in_(partitions))
+            .where(
+                ENTRIES.c.state == State.PENDING.value,
+                ENTRIES.c.partition.in_(partitions),
+                ENTRIES.c.next_attempt_ms > self.clock_ms(),
+            )
             .order_by(ENTRIES.c.next_attempt_ms)
             .limit(1)
         )
