@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 TRIES_MAX = 5
 START_S = 50.0
+HANG_S = 5.0
 
 
 class TransactionAbortedError(Exception):
@@ -113,7 +114,8 @@ class Writer:
     def _attempt(self, what: str, call: Callable[[], None]) -> None:
         """Make one transactional call; it is done, or the transaction aborted, or we are gone."""
         for attempt in range(1, TRIES_MAX + 1):
-            self._watchdog.step(what)
+            # librdkafka's calls can hang beyond the limit they were given
+            self._watchdog.step(what, self._config.call_limit_s + HANG_S)
             try:
                 call()
             except KafkaException as raised:
@@ -133,7 +135,7 @@ class Writer:
 
     def _abort(self, why: str) -> TransactionAbortedError:
         """Abort the open transaction."""
-        self._watchdog.step("abort")
+        self._watchdog.step("abort", self._config.call_limit_s + HANG_S)
         log.warning("transaction aborted: %s", why)
         try:
             self._producer.abort_transaction(self._config.call_limit_s)

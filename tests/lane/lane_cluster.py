@@ -106,7 +106,9 @@ class Cluster:
         self.workers = []
         self.topics = []
         self.admin = AdminClient({"bootstrap.servers": bootstrap})
-        self.producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0})
+        self.producer = Producer(
+            {"bootstrap.servers": bootstrap, "linger.ms": 0, "enable.idempotence": True}
+        )
         self.control = self.topic("control")
         self.out = self.topic("out")
         self.changelog = self.topic("changelog", **{"cleanup.policy": "compact"})
