@@ -1,0 +1,345 @@
+"""Faults of a story: platforms that disagree, err, correct themselves, come late or keep silent.
+
+A shipment has at most one of them. Each says how its statements should end, so that a rehearsal
+can hold governance to it. Must never know how governance decides.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from connectors.simulation.platforms import (
+    ERP,
+    OPS_DESK,
+    PLATFORMS,
+    PORTAL,
+    SITE_ZONES,
+    TMS_OF,
+    WMS,
+)
+from connectors.simulation.statement import Statement, stop_record
+from connectors.simulation.world import HOUR_MS, MINUTE_MS, Happening, Shipment
+from pipeline.governance.reasons import Reason
+from pipeline.governance.vocabulary import Change, Classifier, Disposition
+
+Said = list[Statement]
+Fate = tuple[str, Reason]
+"""How a claim ends: its last disposition or change, and the reason of that."""
+
+OWNER_DELAY_S: Final = 9.0
+"""How long a slow owner keeps silent: longer than the longest silence of the demo's bundle."""
+
+
+class Fault(NamedTuple):
+    """Something that goes wrong with a shipment's story."""
+
+    name: str
+    share: float
+    """Of all shipments."""
+    meets: frozenset[Fate]
+    """How the statements end that carry its name."""
+    apply: Callable[[Shipment, Said, random.Random], Said]
+
+
+APPROVED: Final = (Disposition.APPROVED.value, Reason.OWNER_SPOKE)
+AGREED: Final = (Disposition.CORROBORATED.value, Reason.AGREES_WITH_OWNER)
+DIFFERED: Final = (Disposition.OVERRULED.value, Reason.DIFFERS_FROM_OWNER)
+NOT_OWNER: Final = (Disposition.OVERRULED.value, Reason.NOT_OWNER)
+STANDS_IN: Final = (Disposition.PROVISIONAL.value, Reason.OWNER_SILENT)
+ACTUAL_KNOWN: Final = (Disposition.STALE.value, Reason.ACTUAL_KNOWN)
+
+
+def afflict(shipment: Shipment, said: Said, roll: random.Random) -> Said:
+    """Let at most one fault befall a shipment's story."""
+    chance = roll.random()
+    for fault in FAULTS.values():
+        if chance < fault.share:
+            return fault.apply(shipment, said, roll)
+        chance -= fault.share
+    return said
+
+
+def _late_batch(shipment: Shipment, said: Said, roll: random.Random) -> Said:
+    """The carrier's file of the whole journey arrives the day after."""
+    ends = [item.at_ms for item in shipment.story if item.event_type == "delivered"]
+    sent_ms = max(ends) + roll.randrange(2, 12) * HOUR_MS
+    return [
+        item.but(sent_ms=sent_ms, fault="late_batch")
+        if item.platform == shipment.carrier and item.about is not None
+        else item
+        for item in said
+    ]
+
+
+def _owner_late(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
+    """The owner's departure arrives when the goods are already delivered."""
+    ends = [item.at_ms for item in shipment.story if item.event_type == "delivered"]
+    return _change(
+        said,
+        TMS_OF[shipment.region],
+        "departed",
+        lambda item: item.but(sent_ms=max(ends) + HOUR_MS, fault="owner_late"),
+    )
+
+
+def _conflicting_shipped(shipment: Shipment, said: Said, roll: random.Random) -> Said:
+    """The carrier's departure is another than the owner's."""
+    wrong_ms = roll.choice((-1, 1)) * roll.randrange(45, 200) * MINUTE_MS
+    return _change(
+        said,
+        shipment.carrier,
+        "departed",
+        lambda item: _shifted(item, wrong_ms).but(fault="conflicting_shipped"),
+    )
+
+
+def _portal_shipped(shipment: Shipment, said: Said, roll: random.Random) -> Said:
+    """The portal reports the departure when the goods leave the warehouse."""
+    return [*said, _self_report(shipment, "departed", _true(shipment, "goods.issued"), roll)]
+
+
+def _portal_delivered(shipment: Shipment, said: Said, roll: random.Random) -> Said:
+    """The portal reports the delivery of the plan, hours before it happens."""
+    early = _true(shipment, "delivered").at_ms - roll.randrange(90, 300) * MINUTE_MS
+    stated = _true(shipment, "delivered")._replace(at_ms=early)
+    return [*said, _self_report(shipment, "delivered", stated, roll)]
+
+
+def _self_report(
+    shipment: Shipment, event_type: str, stated: Happening, roll: random.Random
+) -> Statement:
+    portal = PLATFORMS[PORTAL]
+    lag_s = roll.randrange(*portal.lag_s)
+    happening = stated._replace(event_type=event_type, document=None, quantity=0)
+    event = portal.says(shipment, happening, "auto", lag_s)
+    name = "portal_shipped" if event_type == "departed" else "portal_delivered"
+    return Statement(event, event["recorded"], _true(shipment, event_type), name)
+
+
+def _local_time(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
+    """The carrier sends local times as if they were UTC."""
+
+    def mistaken(item: Statement) -> Statement:
+        if item.platform != shipment.carrier or item.about is None or item.about.stop is None:
+            return item
+        zone = ZoneInfo(SITE_ZONES[item.about.stop.site])
+        offset = datetime.fromtimestamp(item.event["occurred"] / 1000, UTC).astimezone(zone)
+        shift = offset.utcoffset()
+        assert shift is not None  # noqa: S101  it was given a zone
+        return _shifted(item, int(shift.total_seconds()) * 1000).but(fault="local_time")
+
+    return [mistaken(item) for item in said]
+
+
+def _delivery_estimate(shipment: Shipment, said: Said, roll: random.Random) -> Said:
+    """The TMS says DELIVERED of a delivery that it only expects."""
+    tms = TMS_OF[shipment.region]
+    sent_ms = _true(shipment, "departed").at_ms + roll.randrange(30, 240) * MINUTE_MS
+    extra = [
+        item.but(
+            event_id=f"{item.event['event_id']}-plan",
+            classifier=Classifier.ESTIMATED.value,
+            occurred=item.event["occurred"] - roll.randrange(60, 240) * MINUTE_MS,
+            recorded=sent_ms,
+            sent_ms=sent_ms,
+            fault="delivery_estimate",
+        )
+        for item in _of(said, tms, "delivered")[:1]
+    ]
+    return said + extra
+
+
+def _estimate_late(shipment: Shipment, said: Said, roll: random.Random) -> Said:
+    """An estimate of a delivery that has already happened."""
+    stop = shipment.drops[0]
+    delivered = _true(shipment, "delivered")
+    sent_ms = delivered.at_ms + roll.randrange(90, 300) * MINUTE_MS
+    tms = PLATFORMS[TMS_OF[shipment.region]]
+    event = tms.says(shipment, delivered._replace(stop=stop), "etalate", 0) | {
+        "native_status": "ETA",
+        "classifier": Classifier.ESTIMATED.value,
+        "occurred": delivered.at_ms + HOUR_MS,
+        "recorded": sent_ms,
+    }
+    return [*said, Statement(event, sent_ms, None, "estimate_late")]
+
+
+def _owner_corrects(shipment: Shipment, said: Said, roll: random.Random) -> Said:
+    """The owner errs, and puts it right hours later."""
+    tms, event_type = TMS_OF[shipment.region], roll.choice(("departed", "delivered"))
+    wrong_ms = roll.choice((-1, 1)) * roll.randrange(40, 300) * MINUTE_MS
+    right = _of(said, tms, event_type)[0]
+    corrected_ms = right.sent_ms + roll.randrange(60, 200) * MINUTE_MS
+    wrong = _shifted(right, wrong_ms).but(
+        event_id=f"{right.event['event_id']}-a", fault="owner_errs"
+    )
+    corrected = right.but(recorded=corrected_ms, sent_ms=corrected_ms, fault="owner_corrects")
+    return [*(item for item in said if item is not right), wrong, corrected]
+
+
+def _owner_mistaken(shipment: Shipment, said: Said, roll: random.Random) -> Said:
+    """The owner errs and never knows: nobody else may say otherwise."""
+    wrong_ms = roll.choice((-1, 1)) * roll.randrange(45, 160) * MINUTE_MS
+    return _change(
+        said,
+        TMS_OF[shipment.region],
+        "departed",
+        lambda item: _shifted(item, wrong_ms).but(fault="owner_mistaken"),
+    )
+
+
+def _owner_slow(shipment: Shipment, said: Said, roll: random.Random) -> Said:
+    """The owner keeps silent past the deadline, then says the same as its deputy."""
+    event_type = roll.choice(("departed", "delivered"))
+    said = _held_back(said, TMS_OF[shipment.region], event_type, "owner_slow")
+    return _change(said, shipment.carrier, event_type, lambda item: item.but(fault="stood_in"))
+
+
+def _owner_slow_differs(shipment: Shipment, said: Said, roll: random.Random) -> Said:
+    """The owner keeps silent past the deadline, then says otherwise than its deputy."""
+    event_type = roll.choice(("departed", "delivered"))
+    wrong_ms = roll.randrange(45, 150) * MINUTE_MS
+    said = _held_back(said, TMS_OF[shipment.region], event_type, "owner_slow")
+    return _change(
+        said,
+        shipment.carrier,
+        event_type,
+        lambda item: _shifted(item, wrong_ms).but(fault="stood_in_wrongly"),
+    )
+
+
+def _owner_silent(shipment: Shipment, said: Said, roll: random.Random) -> Said:
+    """The owner never speaks; the carrier stands in."""
+    event_type = roll.choice(("departed", "delivered"))
+    said = _without(said, TMS_OF[shipment.region], event_type)
+    return _change(said, shipment.carrier, event_type, lambda item: item.but(fault="owner_silent"))
+
+
+def _telephone(shipment: Shipment, said: Said, roll: random.Random) -> Said:
+    """Neither owner nor carrier speaks; somebody rings the operations desk."""
+    said = _without(said, TMS_OF[shipment.region], "departed")
+    said = _without(said, shipment.carrier, "departed")
+    desk = PLATFORMS[OPS_DESK]
+    departed = _true(shipment, "departed")
+    event = desk.says(shipment, departed, "1", roll.randrange(*desk.lag_s))
+    return [*said, Statement(event, event["recorded"], departed, "telephone")]
+
+
+def _warehouse_silent(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
+    """The warehouse never says that the goods left; Europe's TMS does."""
+    if shipment.region != "EU":
+        return said
+    said = _without(said, WMS, "goods.issued")
+    tms = TMS_OF["EU"]
+    return _change(said, tms, "goods.issued", lambda item: item.but(fault="warehouse_silent"))
+
+
+def _charge_early(shipment: Shipment, said: Said, roll: random.Random) -> Said:
+    """The freight charge is posted while the goods are still on their way."""
+    sent_ms = _true(shipment, "departed").at_ms + roll.randrange(10, 60) * MINUTE_MS
+    return _change(
+        said,
+        ERP,
+        "charge.posted",
+        lambda item: item.but(
+            sent_ms=sent_ms, recorded=sent_ms, occurred=sent_ms, fault="charge_early"
+        ),
+    )
+
+
+def _tender_late(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
+    """The carrier names stops by number before the tender that lists them has come."""
+    sent_ms = _true(shipment, "departed").at_ms + 60 * MINUTE_MS
+    said = _change(
+        said,
+        TMS_OF[shipment.region],
+        "shipment.tendered",
+        lambda item: item.but(sent_ms=sent_ms),
+    )
+    early = {"pickup.arrived", "departed"}
+    return [
+        item.but(
+            stop=stop_record(number=item.about.stop.number),
+            fault="tender_late",
+        )
+        if item.platform == shipment.carrier
+        and item.about is not None
+        and item.about.stop is not None
+        and item.about.event_type in early
+        else item
+        for item in said
+    ]
+
+
+def _true(shipment: Shipment, event_type: str) -> Happening:
+    """What truly happened; every shipment of a world is released, leaves and arrives."""
+    found = shipment.truth(event_type)
+    assert found is not None  # noqa: S101  see above
+    return found
+
+
+def _of(said: Said, platform: str, event_type: str) -> Said:
+    return [
+        item
+        for item in said
+        if item.platform == platform
+        and item.about is not None
+        and item.about.event_type == event_type
+    ]
+
+
+def _change(
+    said: Said, platform: str, event_type: str, change: Callable[[Statement], Statement]
+) -> Said:
+    meant = {id(item) for item in _of(said, platform, event_type)}
+    return [change(item) if id(item) in meant else item for item in said]
+
+
+def _without(said: Said, platform: str, event_type: str) -> Said:
+    meant = {id(item) for item in _of(said, platform, event_type)}
+    return [item for item in said if id(item) not in meant]
+
+
+def _held_back(said: Said, platform: str, event_type: str, name: str) -> Said:
+    return _change(
+        said, platform, event_type, lambda item: item.but(delay_s=OWNER_DELAY_S, fault=name)
+    )
+
+
+def _shifted(item: Statement, by_ms: int) -> Statement:
+    return item.but(occurred=item.event["occurred"] + by_ms)
+
+
+_CONFIRMED = (Change.CONFIRMED.value, Reason.OWNER_CONFIRMED_DEPUTY)
+_TABLE = (
+    Fault("late_batch", 0.10, frozenset({AGREED}), _late_batch),
+    Fault("owner_late", 0.05, frozenset({APPROVED}), _owner_late),
+    Fault("conflicting_shipped", 0.08, frozenset({DIFFERED}), _conflicting_shipped),
+    Fault("portal_shipped", 0.12, frozenset({NOT_OWNER, AGREED}), _portal_shipped),
+    Fault("portal_delivered", 0.04, frozenset({NOT_OWNER}), _portal_delivered),
+    Fault("local_time", 0.06, frozenset({DIFFERED}), _local_time),
+    Fault("delivery_estimate", 0.07, frozenset({APPROVED}), _delivery_estimate),
+    Fault("estimate_late", 0.04, frozenset({ACTUAL_KNOWN}), _estimate_late),
+    Fault("owner_corrects", 0.07, frozenset({APPROVED}), _owner_corrects),
+    Fault("owner_mistaken", 0.01, frozenset({APPROVED}), _owner_mistaken),
+    Fault("owner_slow", 0.04, frozenset({APPROVED}), _owner_slow),
+    Fault("owner_slow_differs", 0.03, frozenset({APPROVED}), _owner_slow_differs),
+    Fault("owner_silent", 0.04, frozenset({STANDS_IN}), _owner_silent),
+    Fault("telephone", 0.02, frozenset({STANDS_IN}), _telephone),
+    Fault("warehouse_silent", 0.03, frozenset({STANDS_IN}), _warehouse_silent),
+    Fault("charge_early", 0.04, frozenset({APPROVED}), _charge_early),
+    Fault("tender_late", 0.04, frozenset({AGREED}), _tender_late),
+)
+FAULTS: Final[Mapping[str, Fault]] = {fault.name: fault for fault in _TABLE}
+ACCOMPLICES: Final[Mapping[str, frozenset[Fate]]] = {
+    "owner_errs": frozenset({(Change.CORRECTED.value, Reason.OWNER_CORRECTED)}),
+    "stood_in": frozenset({_CONFIRMED, AGREED}),
+    "stood_in_wrongly": frozenset(
+        {(Change.CORRECTED.value, Reason.OWNER_CORRECTED_DEPUTY), DIFFERED}
+    ),
+}
+"""How other statements end that a fault marks; with hours of silence, deputies never stand in."""
