@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -31,6 +33,8 @@ UNFINISHED: Final = frozenset({".tmp", ".part", ".partial", ".filepart", ".crdow
 """Endings under which programs write files that are not complete."""
 _DIGEST_SHOWN: Final = 8
 _LOGGED_MAX: Final = 20
+_NAME_BYTES_MAX: Final = 200
+_SUFFIX_CHARACTERS_MAX: Final = 16
 
 _log = structlog.get_logger(__name__)
 
@@ -130,7 +134,7 @@ class Mailbox:
 
     def _look(self) -> dict[str, _Look]:
         found = {}
-        with os.scandir(self._folder) as entries:
+        with _storage(self._folder), os.scandir(self._folder) as entries:
             for entry in entries:
                 if entry.name.startswith(".") or Path(entry.name).suffix.lower() in UNFINISHED:
                     continue
@@ -159,20 +163,21 @@ class Mailbox:
                 return None
         except OSError as error:
             self._unreadable[name] = self._looks[name]
-            _log.warning("file can't be read", file=name, why=error.strerror)
+            _log.warning("file can't be read", file=_shown(name), why=error.strerror)
             return None
         digest = hashlib.sha256(data).hexdigest()
         known = self._checkpoint.find(digest)
         if known is not None and known.outcome == ARCHIVE:
-            _log.info("file was read before", file=name, as_=known.name, records=known.records)
-            _move(path, self._target(ARCHIVE, path, digest))
+            _log.info("file was read before", file=_shown(name), as_=known.name)
+            with _storage(self._folder):
+                _move(path, self._target(ARCHIVE, path, digest))
             return None
         reading = read_file(data, self._partners, self._zone_of, self._limits)
         return self._document(path, digest, reading)
 
     def _document(self, path: Path, digest: str, reading: FileReading) -> Document:
         self._taken = _Taken(path, digest, reading)
-        return Document(digest, path.name, tuple(claim.record for claim in reading.claims))
+        return Document(digest, _shown(path.name), tuple(claim.record for claim in reading.claims))
 
     def _reading(self, document: Document) -> FileReading:
         if self._taken is None or self._taken.digest != document.id:
@@ -185,15 +190,16 @@ class Mailbox:
         if taken is None:
             raise AssertionError("no document was given")
         outcome = ARCHIVE if reading.complete else QUARANTINE
-        target = self._target(outcome, taken.path, taken.digest)
-        if reading.findings:
-            content = reading.document(document.name, taken.digest)
-            _write(target.with_name(target.name + FINDINGS), content)
-        _log_findings(document.name, reading.findings)
-        self._checkpoint.store(taken.digest, document.name, outcome, len(reading.claims))
-        _move(taken.path, target)
-        if outcome == ARCHIVE:
-            self._clear(document.name, taken.digest)
+        with _storage(self._folder):
+            target = self._target(outcome, taken.path, taken.digest)
+            if reading.findings:
+                content = reading.document(document.name, taken.digest)
+                _write(target.with_name(target.name + FINDINGS), content)
+            _log_findings(document.name, reading.findings)
+            self._checkpoint.store(taken.digest, document.name, outcome, len(reading.claims))
+            _move(taken.path, target)
+            if outcome == ARCHIVE:
+                self._clear(self._target(QUARANTINE, taken.path, taken.digest), taken.digest)
         self._taken = None
         _log.info(
             "file settled",
@@ -204,23 +210,45 @@ class Mailbox:
             events_not_taken=reading.rejected_events,
         )
 
-    def _clear(self, name: str, digest: str) -> None:
-        """Remove the quarantine's findings about a file that has been taken after all."""
-        stale = self._folder / QUARANTINE / (name + FINDINGS)
+    def _clear(self, quarantined: Path, digest: str) -> None:
+        """Empty the quarantine of a file that has been taken after all, and is archived."""
+        stale = quarantined.with_name(quarantined.name + FINDINGS)
         try:
             about = orjson.loads(stale.read_bytes())
         except (OSError, orjson.JSONDecodeError):
             return
         if isinstance(about, dict) and about.get("sha256") == digest:
             stale.unlink(missing_ok=True)
+            if quarantined.is_file() and _digest_of(quarantined) == digest:
+                quarantined.unlink()
 
     def _target(self, outcome: str, path: Path, digest: str) -> Path:
         """Where a file goes; partners use one name again and again, so a taken name is extended."""
         target = self._folder / outcome / path.name
+        if len(os.fsencode(path.name)) > _NAME_BYTES_MAX:
+            # There has to be room for the findings file's name
+            target = target.with_name(digest + path.suffix[:_SUFFIX_CHARACTERS_MAX])
         if target.exists() and _digest_of(target) != digest:
             name = f"{path.stem}.{digest[:_DIGEST_SHOWN]}{path.suffix}"
             target = target.with_name(name)
         return target
+
+
+@contextmanager
+def _storage(folder: Path) -> Iterator[None]:
+    """Turn a full or broken disk into a message; what was not settled is read again at restart."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise ConfigurationError(
+            f"The mailbox {folder} can't be read or written ({error}): see that the disk has room "
+            "and that the folder and MILEPOST_STATE_DIR may be written to, then start it again"
+        ) from None
+
+
+def _shown(name: str) -> str:
+    """A file's name as text that can be written anywhere, whatever bytes it is made of."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _log_findings(name: str, findings: tuple[Finding, ...]) -> None:
@@ -258,4 +286,4 @@ def _move(path: Path, target: Path) -> None:
     try:
         path.replace(target)
     except FileNotFoundError:
-        _log.warning("file is gone", file=path.name)
+        _log.warning("file is gone", file=_shown(path.name))

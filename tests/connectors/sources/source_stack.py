@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from pipeline.contract import codec
 from pipeline.contract import topics as declarations
@@ -51,7 +51,15 @@ class Tap:
         self._consumer.assign([TopicPartition(topic, *place) for place in self._next.items()])
 
     def _high(self, number):
-        return self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), 10)[1]
+        """End of a partition; one that was just made has no leader for a moment."""
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                place = TopicPartition(self._topic, number)
+                return self._consumer.get_watermark_offsets(place, 10)[1]
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
 
     def rest(self):
         """Every record up to the present end that was not given before."""

@@ -1,6 +1,8 @@
 """A file is read once, when it has stopped growing, and nothing is lost whenever it is killed."""
 
 import json
+import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -186,13 +188,14 @@ def test_one_name_for_other_content_overwrites_nothing(post):
     assert OTHER in kept
 
 
-def test_what_was_in_quarantine_is_read_again_when_it_comes_back(post, monkeypatch):
+@pytest.mark.parametrize("bring_back", [shutil.move, shutil.copy])
+def test_what_was_in_quarantine_is_read_again_when_it_comes_back(post, monkeypatch, bring_back):
     monkeypatch.setattr(PARTNERS, "match", lambda *_: None)
     post.put("a.edi", SAMPLE)
     post.drain()
     assert post.names("quarantine") == ["a.edi", "a.edi.findings.json"]
     monkeypatch.undo()
-    (post.folder / "quarantine/a.edi").rename(post.folder / "a.edi")
+    bring_back(post.folder / "quarantine/a.edi", post.folder / "a.edi")
     post.drain()
     assert post.broker.ids == SAMPLE_IDS
     assert post.names("quarantine") == []
@@ -243,6 +246,30 @@ def test_a_kill_while_kafka_is_waited_for(post):
     post.broker.fail = None
     post.drain()
     assert post.broker.ids == SAMPLE_IDS
+
+
+def test_a_full_disk_is_a_message_and_the_file_is_read_again(post, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    post.put("a.edi", SAMPLE)
+    with monkeypatch.context() as patch:
+        patch.setattr("connectors.sources.mailbox._write", full)
+        with pytest.raises(ConfigurationError, match="No space left"):
+            post.drain()
+    post.drain()
+    assert set(post.broker.ids) == set(SAMPLE_IDS)
+    assert "a.edi" in post.names("archive")
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe.edi", b"new\nline.edi", b"x" * 250 + b".edi", b"-rf"])
+def test_names_that_partners_come_up_with(post, name):
+    path = post.folder / os.fsdecode(name)
+    path.write_bytes(SAMPLE)
+    post.drain()
+    assert post.broker.ids == SAMPLE_IDS
+    assert post.names() == []
+    assert len(post.names("archive")) == 2
 
 
 def test_two_mailboxes_do_not_share_a_checkpoint(post):
