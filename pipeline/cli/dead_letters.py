@@ -1,4 +1,7 @@
-"""`milepost dead-letters`: list them, look into one, send them through again."""
+"""`milepost dead-letters`: list them, look into one, send them through again.
+
+Must never read a topic itself: `pipeline.operations.dead_letters` does.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Raw events that a person wrote into a JSON file, read as the webhook reads them."""
+"""Raw events that a person wrote into a JSON file, read as the webhook reads them.
+
+Must never judge them.
+"""
 
 from __future__ import annotations
 

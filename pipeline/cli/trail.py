@@ -1,4 +1,7 @@
-"""`milepost audit`, `claims` and `send`: the ledger in words."""
+"""`milepost audit`, `claims` and `send`: the ledger in words.
+
+Must never decide anything: what is shown is what the ledger says.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`milepost verify`: renders what the auditor finds."""
+"""`milepost verify`: renders what the auditor finds. Must never judge it."""
 
 from __future__ import annotations
 

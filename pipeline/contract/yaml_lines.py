@@ -1,4 +1,7 @@
-"""YAML files that people edit: parsed, with the line of every value for errors to point at."""
+"""YAML files that people edit: parsed, with the line of every value for errors to point at.
+
+Must never know what a file means.
+"""
 
 from __future__ import annotations
 

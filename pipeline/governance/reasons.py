@@ -2,6 +2,7 @@
 
 One table: what each means to a person, and for those that end in the dead letter, whose fault it
 is and whether sending the record through again can help. The reference page is made from it.
+Must never know when a reason is given.
 """
 
 from __future__ import annotations

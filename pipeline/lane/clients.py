@@ -1,6 +1,7 @@
 """How the lane's Kafka clients are configured, in one place.
 
 Every client gets the application's `client` settings (addresses, SASL, TLS) beneath its own.
+Must never know what is read or written.
 """
 
 from __future__ import annotations

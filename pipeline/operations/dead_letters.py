@@ -2,6 +2,7 @@
 
 A replay goes through the replay topic with the record's original place and time, so it is judged as
 if it had come when it came; a second replay of one record is a duplicate to the kernel.
+Must never change a record that is replayed unedited.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Which bundle is in force where: told by the control topic, shown by the ledger."""
+"""Which bundle is in force where: told by the control topic, shown by the ledger.
+
+Reads only: must never activate one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the governor tells the outside about itself: metrics per batch, logs of what is rare."""
+"""What the governor tells the outside about itself: metrics per batch, logs of what is rare.
+
+Must never touch a record, nor do anything once per event.
+"""
 
 from __future__ import annotations
 
