@@ -166,6 +166,7 @@ class _Session:
                 "max.poll.interval.ms": 120_000,
                 "fetch.wait.max.ms": 100,
                 "fetch.queue.backoff.ms": 50,
+                "reconnect.backoff.ms": 500,
             },
         )
         try:

@@ -43,7 +43,8 @@ def approved(event_type: str = "departed", seq: int = 1, **changes: Any) -> dict
     """An approved milestone; `name` tells milestones of one event type apart."""
     shipment = changes.pop("entity_id", "SHP-1001")
     name = changes.pop("name", event_type)
-    milestone = milestone_id(f"{shipment}|{name}")
+    tenant = changes.get("tenant", "acme")
+    milestone = milestone_id(f"{tenant}|{shipment}|{name}")
     revision = changes.pop("revision", 1)
     occurred = changes.pop("occurred", T0)
     record = {

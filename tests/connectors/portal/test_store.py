@@ -187,7 +187,7 @@ def test_an_id_is_found_in_another_spelling_but_never_as_a_guess(writer, store):
 
 
 def test_tenants_are_kept_apart(writer, store, url):
-    put(writer, approved(seq=1), approved(seq=1, tenant="other", name="other"))
+    put(writer, approved(seq=1), approved(seq=1, tenant="other"))
     with pytest.raises(AmbiguousError, match="acme, other"):
         store.find("shipment", "SHP-1001", None)
     assert store.find("shipment", "SHP-1001", "other").key.tenant == "other"
