@@ -135,7 +135,7 @@ class _Set:
         elements = [*event.segment.elements(), *[""] * 8][:8]
         status, reason, appointment, appointment_reason, date, time, zone = elements[1:]
         attributes = self._attributes(loop, event)
-        qualifier = None
+        qualifier, classifier = None, Classifier.ACTUAL
         if status and appointment:
             self._report(
                 Code.STATUS_AND_APPOINTMENT,
@@ -145,6 +145,7 @@ class _Set:
             attributes["appointment"] = f"{appointment} {appointment_reason}".strip()
         elif appointment:
             status, reason, qualifier = appointment, appointment_reason, APPOINTMENT
+            classifier = Classifier.PLANNED
         elif not status:
             self._report(Code.STATUS_MISSING, self._at(event.segment, 1))
             return None
@@ -167,7 +168,7 @@ class _Set:
             native_status=status,
             native_reason=reason or None,
             native_qualifier=qualifier,
-            classifier=str(Classifier.ACTUAL),
+            classifier=str(classifier),
             occurred=moment.instant.utc_ms,
             occurred_precision=str(moment.precision),
             occurred_offset_minutes=moment.instant.offset_minutes,

@@ -44,6 +44,7 @@ def test_an_appointment_is_told_by_its_qualifier():
     assert record["native_status"] == "AB"
     assert record["native_reason"] == "NA"
     assert record["native_qualifier"] == "APPOINTMENT"
+    assert record["classifier"] == "PLANNED"
 
 
 def test_status_and_appointment_in_one_segment():
