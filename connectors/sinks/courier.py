@@ -32,7 +32,8 @@ from pipeline.telemetry.metrics import Metrics
 ANSWER_BYTES_MAX: Final = 65_536
 IDLE_MS: Final = 1_000
 """The courier looks at least that often whether something is due."""
-_LEASE_TIMEOUTS = 6  # a question and a posting, each may use its time to connect, write and read
+GATHER_S: Final = 0.01
+_LEASE_TIMEOUTS = 12  # behind others in the pool: each connects, writes and reads, perhaps twice
 _log = structlog.get_logger(__name__)
 
 
@@ -131,6 +132,7 @@ class Courier:
         self._epochs: Mapping[int, int] = {}
         self._under_way: dict[Future[_Outcome], Claim] = {}
         self._troubled: dict[int, int] = {}
+        self._expires_ms = 0
         self._known: dict[str, tuple[int, str]] = {}
         self._woken = threading.Event()
         self._gates = {
@@ -155,7 +157,8 @@ class Courier:
         """Send until told to stop; calls under way are settled first."""
         while not stop.is_set():
             self._woken.clear()
-            self._woken.wait(self._step_safely() / 1_000)
+            if self._woken.wait(self._step_safely() / 1_000) and self._under_way:
+                stop.wait(GATHER_S)  # what comes back together is written down together
         for future in list(self._under_way):
             future.exception()
         self._step_safely(claim=False)
@@ -196,8 +199,10 @@ class Courier:
     def _claim(self, connection: Connection, now: int) -> list[Claim]:
         in_force = self._epochs_in_force(connection)
         epochs = {p: epoch for p, epoch in self._epochs.items() if in_force.get(p) == epoch}
-        under_way = [item.id for item in self._under_way.values()]
-        self._outbox.expire(connection, list(epochs), under_way)
+        if now >= self._expires_ms:
+            under_way = [item.id for item in self._under_way.values()]
+            self._outbox.expire(connection, list(epochs), under_way)
+            self._expires_ms = now + IDLE_MS
         paused = self._exchange_notes(connection, now)
         claims: list[Claim] = []
         for name, gate in self._gates.items():
@@ -234,40 +239,63 @@ class Courier:
             return _Outcome(failed, maybe_booked=True)
 
     def _call(self, claim: Claim) -> _Outcome:
-        endpoint = self._outbox.rules.endpoints[claim.endpoint]
+        endpoint, gate = self._outbox.rules.endpoints[claim.endpoint], self._gates[claim.endpoint]
         maybe_booked = claim.maybe_booked
         now = self._outbox.clock_ms()
         if maybe_booked and _must_ask(endpoint, now - claim.first_attempt_ms):
             answer = self._erp.ask(endpoint, claim.key)
             if answer.verdict is not Verdict.UNKNOWN_KEY:
+                self._learn(gate, answer)
                 return _Outcome(answer, maybe_booked=True)
             maybe_booked = False
         # A worker that was frozen must not send what may be another's by now
-        left_ms = claim.lease_until_ms - self._outbox.clock_ms()
-        if left_ms < 3_000 * endpoint.timeout.total_seconds():
+        now = self._outbox.clock_ms()
+        if claim.lease_until_ms - now < 3_000 * endpoint.timeout.total_seconds():
             late = Answer(Verdict.TROUBLE, "its lease was about to end", sent=False)
             return _Outcome(late, maybe_booked)
+        if not gate.lets_pass(now):
+            closed = Answer(Verdict.OUTAGE, gate.words, sent=False)
+            return _Outcome(closed, maybe_booked)
         answer = self._erp.post(endpoint, claim.key, claim.body)
+        self._learn(gate, answer)
         return _Outcome(answer, answer.sent or maybe_booked)
 
+    def _learn(self, gate: Gate, answer: Answer) -> None:
+        """Tell the gate at once what an answer says about its endpoint."""
+        now = self._outbox.clock_ms()
+        if answer.verdict is Verdict.BOOKED:
+            gate.succeeded()
+        elif answer.verdict is Verdict.REFUSED:
+            gate.refused(now, answer.words)
+        else:
+            outage = answer.verdict is Verdict.OUTAGE
+            gate.failed(now, answer.words, answer.wait_ms, outage=outage)
+
     def _settle(self) -> None:
+        """Write down what came back."""
         finished = {future: item for future, item in self._under_way.items() if future.done()}
         if not finished:
             return
         now = self._outbox.clock_ms()
+        came_back = [(item, future.result()) for future, item in finished.items()]
+        booked = [(item, o.answer) for item, o in came_back if o.answer.verdict is Verdict.BOOKED]
+        others = [(item, o) for item, o in came_back if o.answer.verdict is not Verdict.BOOKED]
         with self._engine.begin() as connection:
-            for future, item in finished.items():
-                if not self._record(connection, item, future.result(), now):
-                    _log.warning("posting was taken over by another worker", key=item.key)
-        for future, item in finished.items():
+            ours = self._outbox.done(connection, [(item, a.document) for item, a in booked])
+            ours += sum(self._record(connection, item, outcome, now) for item, outcome in others)
+        if ours < len(came_back):
+            _log.warning("postings were taken over by another worker", number=len(came_back) - ours)
+        for future in finished:
             del self._under_way[future]
-            self._learn(item, future.result().answer, now)
+        for item, outcome in came_back:
+            if outcome.answer.verdict is Verdict.TROUBLE:
+                self._troubled[item.id] = self._gates[item.endpoint].successes
+            elif outcome.answer.verdict is not Verdict.OUTAGE:
+                self._troubled.pop(item.id, None)
 
     def _record(self, connection: Connection, item: Claim, outcome: _Outcome, now: int) -> bool:
-        """Write down one outcome; False if the entry is no longer ours."""
+        """Write down that it was not booked; False if the entry is no longer ours."""
         answer, maybe = outcome
-        if answer.verdict is Verdict.BOOKED:
-            return self._outbox.done(connection, item, answer.document)
         if answer.verdict is Verdict.REFUSED:
             words = f"the ERP refuses it: {answer.words}"
             if maybe:
@@ -288,21 +316,6 @@ class Courier:
         return self._outbox.again(
             connection, item, due, answer.words, maybe_booked=maybe, failures=failures
         )
-
-    def _learn(self, item: Claim, answer: Answer, now: int) -> None:
-        """Tell the gate what an answer says about its endpoint."""
-        gate = self._gates[item.endpoint]
-        if answer.verdict is Verdict.BOOKED:
-            gate.succeeded()
-        elif answer.verdict is Verdict.REFUSED:
-            gate.refused(now, answer.words)
-        else:
-            if answer.verdict is Verdict.TROUBLE:
-                self._troubled[item.id] = gate.successes
-            outage = answer.verdict is Verdict.OUTAGE
-            gate.failed(now, answer.words, answer.wait_ms, outage=outage)
-            return
-        self._troubled.pop(item.id, None)
 
     def _is_its_own_fault(self, item: Claim) -> bool:
         """Whether others were booked between this entry's last failure and this one."""

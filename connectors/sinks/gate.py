@@ -7,6 +7,7 @@ Must never know entries.
 from __future__ import annotations
 
 import random
+import threading
 from typing import Final
 
 from connectors.sinks.postings import Backoff
@@ -15,6 +16,8 @@ FAILURES_MAX: Final = 3
 """So many troubles in a row, of whichever postings, are an outage."""
 REFUSALS_MAX: Final = 20
 """So many refusals in a row are no fault of the postings: the rest must not be parked as well."""
+QUEUED: Final = 3
+"""Postings taken at once, in multiples of those in flight."""
 _DOUBLINGS_MAX = 20
 
 
@@ -27,7 +30,7 @@ def backoff_ms(backoff: Backoff, failures: int, chance: random.Random) -> int:
 
 
 class Gate:
-    """Says how many postings may be sent to an endpoint now."""
+    """Says how many postings may be sent to an endpoint now. Safe to share between threads."""
 
     def __init__(self, backoff: Backoff, in_flight: int, chance: random.Random) -> None:
         self.closed_until_ms = 0
@@ -39,6 +42,7 @@ class Gate:
         self._failures = 0
         self._closings = 0
         self._refusals = 0
+        self._lock = threading.Lock()
 
     @property
     def is_open(self) -> bool:
@@ -53,25 +57,33 @@ class Gate:
             now_ms: the time.
 
         """
-        if self.is_open:
-            return max(0, self._in_flight - under_way)
-        return 1 if under_way == 0 and now_ms >= self.closed_until_ms else 0
+        if not self.is_open:
+            return 1 if under_way == 0 and now_ms >= self.closed_until_ms else 0
+        # More than are in flight are taken at once, and only when there is room for many
+        room = QUEUED * self._in_flight - under_way
+        return room if room >= self._in_flight else 0
+
+    def lets_pass(self, now_ms: int) -> bool:
+        """Whether a posting that was taken may still be sent."""
+        return self.is_open or now_ms >= self.closed_until_ms
 
     def succeeded(self) -> None:
         """A posting was booked."""
-        self._failures = self._closings = self._refusals = self.closed_until_ms = 0
-        self.words = ""
-        self.successes += 1
+        with self._lock:
+            self._failures = self._closings = self._refusals = self.closed_until_ms = 0
+            self.words = ""
+            self.successes += 1
 
     def refused(self, now_ms: int, words: str) -> None:
         """A posting was refused: the endpoint is up, unless it refuses everything."""
-        self._refusals += 1
-        if self._refusals >= REFUSALS_MAX:
-            words = f"the ERP has refused {self._refusals} postings in a row, the last with {words}"
-            self.failed(now_ms, words, None, outage=True)
-        else:
-            self._failures = self._closings = self.closed_until_ms = 0
-            self.words = ""
+        with self._lock:
+            self._refusals += 1
+            if self._refusals >= REFUSALS_MAX:
+                text = f"the ERP has refused {self._refusals} postings in a row, the last: {words}"
+                self._fail(now_ms, text, None, outage=True)
+            else:
+                self._failures = self._closings = self.closed_until_ms = 0
+                self.words = ""
 
     def failed(self, now_ms: int, words: str, wait_ms: int | None, *, outage: bool) -> None:
         """A posting got no useful answer.
@@ -83,6 +95,16 @@ class Gate:
             outage: it is certain that the endpoint is down, and not only this posting in trouble.
 
         """
+        with self._lock:
+            self._fail(now_ms, words, wait_ms, outage=outage)
+
+    def close(self, until_ms: int, words: str) -> None:
+        """Keep to what an earlier process was told by the ERP."""
+        self._closings = max(self._closings, 1)
+        self.closed_until_ms = until_ms
+        self.words = words
+
+    def _fail(self, now_ms: int, words: str, wait_ms: int | None, *, outage: bool) -> None:
         self._failures += 1
         if not outage and self.is_open and self._failures < FAILURES_MAX:
             return
@@ -91,10 +113,4 @@ class Gate:
         wait = backoff_ms(self._backoff, self._closings, self._chance)
         until = now_ms + max(wait, wait_ms or 0)
         self.closed_until_ms = max(self.closed_until_ms, until)
-        self.words = words
-
-    def close(self, until_ms: int, words: str) -> None:
-        """Keep to what an earlier process was told by the ERP."""
-        self._closings = max(self._closings, 1)
-        self.closed_until_ms = until_ms
         self.words = words

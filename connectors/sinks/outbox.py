@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import Row, exists, func, insert, select, update
+from sqlalchemy import Row, bindparam, exists, func, insert, select, update
 from sqlalchemy.engine import Connection
 
+from connectors.applied import upsert
 from connectors.sinks import booking
 from connectors.sinks.entries import BLOCKING, Book, Entry, Kind, Standing, State, Taken, Why
 from connectors.sinks.outbox_tables import ENTRIES, STANDING
@@ -21,6 +22,19 @@ from connectors.sinks.postings import PostingRules
 
 _IN_MAX: Final = 500
 """Names in one IN list."""
+_THIS = ENTRIES.c.id == bindparam("entry_id")
+_CHANGE: Final = update(ENTRIES).where(_THIS)
+_TAKE: Final = update(ENTRIES).where(_THIS).values(state=State.SENDING.value, maybe_booked=True)
+_DONE: Final = (
+    update(ENTRIES)
+    .where(
+        _THIS,
+        ENTRIES.c.state == State.SENDING.value,
+        ENTRIES.c.epoch == bindparam("held_epoch"),
+        ENTRIES.c.attempts == bindparam("held_attempt"),
+    )
+    .values(state=State.DONE.value, reason=Why.NONE.value, words="", lease_until_ms=0)
+)
 
 
 class Arrival(NamedTuple):
@@ -107,13 +121,31 @@ class Outbox:
     def save(self, connection: Connection, books: Iterable[Book]) -> None:
         """Write what changed of some books."""
         now = self.clock_ms()
+        standing: list[dict[str, Any]] = []
+        new: list[dict[str, Any]] = []
+        changed: list[dict[str, Any]] = []
         for book in books:
             for item in book.standing.values():
                 if item.changed:
-                    self._save_standing(connection, book.entity, item)
+                    standing.append(_standing_row(book.entity, item))
+                    item.changed = False
             for entry in book.entries:
                 if entry.changed:
-                    self._save_entry(connection, book.entity, entry, now)
+                    if entry.id is None:
+                        new.append(_new_row(book.entity, entry, now))
+                    else:
+                        changed.append({"entry_id": entry.id, **_row(entry, now)})
+                    entry.changed = False
+        if standing:
+            newest = upsert(connection.dialect, STANDING)
+            values = {name: newest.excluded[name] for name in standing[0]}
+            connection.execute(
+                newest.on_conflict_do_update(index_elements=["milestone_id"], set_=values), standing
+            )
+        if new:
+            connection.execute(insert(ENTRIES), new)
+        if changed:
+            connection.execute(_CHANGE, changed)
 
     def adopt(
         self, connection: Connection, partition: int, epoch: int, honouring: Collection[str]
@@ -191,31 +223,46 @@ class Outbox:
             )
             .order_by(ENTRIES.c.next_attempt_ms, ENTRIES.c.id)
             .limit(limit)
+            .with_for_update(of=ENTRIES)
         )
-        claims = []
-        for row in connection.execute(due).all():
-            claim = _claim(row, epochs[row.partition], now, lease_ms)
-            changed = connection.execute(
-                update(ENTRIES)
-                .where(ENTRIES.c.id == row.id, ENTRIES.c.state == State.PENDING.value)
-                .values(
-                    state=State.SENDING.value,
-                    attempts=claim.attempt,
-                    maybe_booked=True,
-                    first_attempt_ms=claim.first_attempt_ms,
-                    lease_until_ms=claim.lease_until_ms,
-                    epoch=claim.epoch,
-                    changed_ms=now,
-                )
-            )
-            if changed.rowcount == 1:
-                claims.append(claim)
+        rows = connection.execute(due).all()
+        claims = [_claim(row, epochs[row.partition], now, lease_ms) for row in rows]
+        if claims:
+            taken = [
+                {
+                    "entry_id": claim.id,
+                    "attempts": claim.attempt,
+                    "first_attempt_ms": claim.first_attempt_ms,
+                    "lease_until_ms": claim.lease_until_ms,
+                    "epoch": claim.epoch,
+                    "changed_ms": now,
+                }
+                for claim in claims
+            ]
+            connection.execute(_TAKE, taken)
         return claims
 
-    def done(self, connection: Connection, claim: Claim, document: str, words: str = "") -> bool:
-        """Record that the ERP has booked it; False if it is no longer this worker's."""
-        values = {"state": State.DONE.value, "reason": Why.NONE.value, "words": words}
-        return self._close(connection, claim, {**values, "document": document[:255]})
+    def done(self, connection: Connection, booked: Sequence[tuple[Claim, str]]) -> int:
+        """Record what the ERP has booked, and under which document numbers.
+
+        Returns:
+            How many were still this worker's.
+
+        """
+        if not booked:
+            return 0
+        now = self.clock_ms()
+        rows = [
+            {
+                "entry_id": claim.id,
+                "held_epoch": claim.epoch,
+                "held_attempt": claim.attempt,
+                "document": document[:255],
+                "changed_ms": now,
+            }
+            for claim, document in booked
+        ]
+        return connection.execute(_DONE, rows).rowcount
 
     def again(
         self,
@@ -228,18 +275,21 @@ class Outbox:
         failures: int,
     ) -> bool:
         """Put it back for another attempt; False if it is no longer this worker's."""
-        return self._close(
-            connection,
-            claim,
-            {
-                "state": State.PENDING.value,
-                "reason": Why.TRYING_AGAIN.value,
-                "words": words,
-                "next_attempt_ms": next_attempt_ms,
-                "maybe_booked": maybe_booked,
-                "failures": failures,
-            },
+        changed = connection.execute(
+            update(ENTRIES)
+            .where(*_held(claim))
+            .values(
+                state=State.PENDING.value,
+                reason=Why.TRYING_AGAIN.value,
+                words=words,
+                next_attempt_ms=next_attempt_ms,
+                maybe_booked=maybe_booked,
+                failures=failures,
+                lease_until_ms=0,
+                changed_ms=self.clock_ms(),
+            )
         )
+        return changed.rowcount == 1
 
     def park(
         self, connection: Connection, claim: Claim, reason: Why, words: str, *, maybe_booked: bool
@@ -280,13 +330,6 @@ class Outbox:
         found = {row[0]: row[1] for row in connection.execute(query)}
         return {state: found.get(state.value, 0) for state in states}
 
-    def _close(self, connection: Connection, claim: Claim, values: Mapping[str, Any]) -> bool:
-        statement = update(ENTRIES).where(*_held(claim))
-        changed = connection.execute(
-            statement.values(**values, lease_until_ms=0, changed_ms=self.clock_ms())
-        )
-        return changed.rowcount == 1
-
     def _free(self, connection: Connection, condition: Any, words: str) -> int:
         now = self.clock_ms()
         changed = connection.execute(
@@ -303,53 +346,52 @@ class Outbox:
         )
         return changed.rowcount
 
-    def _save_standing(self, connection: Connection, entity: str, item: Standing) -> None:
-        values = {
-            "entity": entity,
-            "event_type": item.event_type,
-            "revision": item.revision,
-            "stands": item.stands,
-            "assurance": item.assurance,
-            "classifier": item.classifier,
-        }
-        there = STANDING.c.milestone_id == item.milestone_id
-        changed = connection.execute(update(STANDING).where(there).values(**values))
-        if changed.rowcount == 0:
-            connection.execute(insert(STANDING).values(milestone_id=item.milestone_id, **values))
-        item.changed = False
 
-    def _save_entry(self, connection: Connection, entity: str, entry: Entry, now: int) -> None:
-        values = {
-            "kind": entry.kind.value,
-            "reference": entry.reference,
-            "body": orjson.dumps(entry.body, option=orjson.OPT_SORT_KEYS).decode(),
-            "state": None if entry.state is None else entry.state.value,
-            "turn": entry.turn,
-            "reason": entry.reason.value,
-            "words": entry.words[:2_000],
-            "failures": entry.failures,
-            "maybe_booked": entry.maybe_booked,
-            "next_attempt_ms": now,
-            "lease_until_ms": 0,
-            "changed_ms": now,
-        }
-        if entry.id is None:
-            fixed = {
-                "key": entry.key,
-                "entity": entity,
-                "partition": entry.partition,
-                "milestone_id": entry.milestone_id,
-                "revision": entry.revision,
-                "posting": entry.posting,
-                "endpoint": entry.endpoint,
-                "attempts": 0,
-                "created_ms": now,
-            }
-            new = insert(ENTRIES).values(**fixed, **values).returning(ENTRIES.c.id)
-            entry.id = connection.execute(new).scalar_one()
-        else:
-            connection.execute(update(ENTRIES).where(ENTRIES.c.id == entry.id).values(**values))
-        entry.changed = False
+def _row(entry: Entry, now: int) -> dict[str, Any]:
+    """The part of a row that can change."""
+    return {
+        "kind": entry.kind.value,
+        "reference": entry.reference,
+        "body": orjson.dumps(entry.body, option=orjson.OPT_SORT_KEYS).decode(),
+        "state": None if entry.state is None else entry.state.value,
+        "turn": entry.turn,
+        "reason": entry.reason.value,
+        "words": entry.words[:2_000],
+        "failures": entry.failures,
+        "maybe_booked": entry.maybe_booked,
+        "next_attempt_ms": now,
+        "lease_until_ms": 0,
+        "changed_ms": now,
+    }
+
+
+def _new_row(entity: str, entry: Entry, now: int) -> dict[str, Any]:
+    return {
+        "key": entry.key,
+        "entity": entity,
+        "partition": entry.partition,
+        "milestone_id": entry.milestone_id,
+        "revision": entry.revision,
+        "posting": entry.posting,
+        "endpoint": entry.endpoint,
+        "attempts": 0,
+        "epoch": 0,
+        "document": "",
+        "created_ms": now,
+        **_row(entry, now),
+    }
+
+
+def _standing_row(entity: str, item: Standing) -> dict[str, Any]:
+    return {
+        "milestone_id": item.milestone_id,
+        "entity": entity,
+        "event_type": item.event_type,
+        "revision": item.revision,
+        "stands": item.stands,
+        "assurance": item.assurance,
+        "classifier": item.classifier,
+    }
 
 
 def _held(claim: Claim) -> tuple[Any, ...]:

@@ -290,7 +290,7 @@ class TestLeases:
         assert len(desk.calls) == 1
 
         desk.answer = lambda _: httpx.Response(200, json={"document": "1"})
-        desk.pass_ms(100_000)
+        desk.pass_ms(200_000)
         desk.run()
         assert [call.method for call in desk.calls] == ["POST", "GET"]
         assert desk.states() == ["DONE"]
