@@ -6,7 +6,7 @@ going round. Must never reach Kafka.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.contract import codec, names
@@ -43,6 +43,14 @@ _WRITTEN = {
 _ROUNDS_MAX = 100
 
 
+class Place(NamedTuple):
+    """Where a record is."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
 class DriverRecord(NamedTuple):
     """An input record."""
 
@@ -73,31 +81,47 @@ class TopologyDriver:
         self.now_ms = start_ms
         self.outputs: list[Output] = []
         self.states = [PartitionState(number) for number in range(partitions)]
+        self.raw_schema_id = _SCHEMAS["raw-event"]
         self._next: dict[tuple[str, int], int] = {}
         self._waiting: dict[int, list[DriverRecord]] = {}
+        self._ticks: dict[int, int] = {}
         self._schemas: dict[tuple[str, int], Schema | Refused] = {}
-        self._taken = 0
+        self._stopped = False
         self.activate(next(iter(self.policies)))
 
-    def pipe(self, topic: str, event: Mapping[str, Any], *, key: str | None = None) -> None:
+    def pipe(self, topic: str, event: Mapping[str, Any], *, key: str | None = None) -> Place:
         """Append one raw event, given as a dictionary of `schemas/raw-event.avsc`."""
         body = dict(raw_event(**event))
-        value = codec.encode(body, codec.committed("raw-event"), _SCHEMAS["raw-event"])
-        self.pipe_bytes(topic, (key or self.key_of(body)).encode(), value)
+        value = codec.encode(body, codec.committed("raw-event"), self.raw_schema_id)
+        return self.pipe_bytes(topic, (key or self.key_of(body)).encode(), value)
 
     def pipe_bytes(
         self,
         topic: str,
         key: bytes | None,
         value: bytes | None,
-        headers: list[tuple[str, bytes | None]] | None = None,
+        headers: Sequence[tuple[str, bytes | None]] | None = None,
         partition: int | None = None,
-    ) -> None:
-        """Append one record as it is and let everything that follows from it happen."""
+        at_ms: int | None = None,
+    ) -> Place:
+        """Append one record as it is and let everything that follows from it happen.
+
+        Args:
+            topic: an input.
+            key: its key.
+            value: its value.
+            headers: its headers.
+            partition: where to append it; default: where its key belongs.
+            at_ms: its append time; default: now. Never moves the driver's time back.
+
+        """
         if partition is None:
             partition = partition_of(key or b"", self.partitions)
-        self._append(topic, partition, key, value, headers)
+        at_ms = self.now_ms if at_ms is None else at_ms
+        self.now_ms = max(self.now_ms, at_ms)
+        place = self._append(topic, partition, key, value, headers, at_ms)
         self._settle()
+        return place
 
     def activate(self, version: str) -> None:
         """Activate a bundle on every partition."""
@@ -107,20 +131,39 @@ class TopologyDriver:
 
     def advance(self, milliseconds: int) -> None:
         """Let time pass: a tick on every partition, with every input read up to it."""
-        self.now_ms += milliseconds
+        self.reach(self.now_ms + milliseconds)
+
+    def reach(self, at_ms: int) -> None:
+        """Let time pass until then."""
+        self.now_ms = max(self.now_ms, at_ms)
         for number in range(self.partitions):
             self._control(number, ControlKind.TICK, None)
-        self._settle(read_through=True)
+            self._ticks[number] = self.now_ms
+        self._settle()
 
-    def restart(self) -> None:
-        """Drop every state and restore it from the changelog, as a fresh worker does."""
+    def stop(self) -> None:
+        """Stop the worker: what is appended from now on waits, and the clock with it."""
+        self._stopped = True
+
+    def start(self) -> None:
+        """Start a fresh worker: state from the changelog, then everything that waits."""
         kept: list[dict[bytes, bytes]] = [{} for _ in range(self.partitions)]
         for output in self.outputs:
-            if output.topic == names.CHANGELOG and output.value is not None:
-                kept[output.partition][output.key or b""] = output.value
+            if output.topic == names.CHANGELOG:
+                if output.value is None:
+                    kept[output.partition].pop(output.key or b"", None)
+                else:
+                    kept[output.partition][output.key or b""] = output.value
         self.states = [
             PartitionState.restore(number, changelog) for number, changelog in enumerate(kept)
         ]
+        self._stopped = False
+        self._settle()
+
+    def restart(self) -> None:
+        """Drop every state and restore it from the changelog, as a fresh worker does."""
+        self.stop()
+        self.start()
 
     def records(self, topic: str) -> list[dict[str, Any]]:
         """Everything on a governed topic, decoded, in order of production."""
@@ -162,7 +205,7 @@ class TopologyDriver:
             "why": None,
         }
         value = codec.encode(record, codec.committed("control"), _SCHEMAS["control"])
-        self._append(names.CONTROL, number, str(number).encode(), value, None)
+        self._append(names.CONTROL, number, str(number).encode(), value, None, self.now_ms)
 
     def _append(
         self,
@@ -170,31 +213,43 @@ class TopologyDriver:
         partition: int,
         key: bytes | None,
         value: bytes | None,
-        headers: list[tuple[str, bytes | None]] | None,
-    ) -> None:
+        headers: Sequence[tuple[str, bytes | None]] | None,
+        at_ms: int,
+    ) -> Place:
         offset = self._next.get((topic, partition), 0)
         self._next[topic, partition] = offset + 1
-        record = DriverRecord(topic, partition, offset, self.now_ms, key, value, headers)
+        given = None if headers is None else list(headers)
+        record = DriverRecord(topic, partition, offset, at_ms, key, value, given)
         self._waiting.setdefault(partition, []).append(record)
+        return Place(topic, partition, offset)
 
-    def _settle(self, *, read_through: bool = False) -> None:
-        """Govern until nothing is left to read."""
+    def _settle(self) -> None:
+        """Govern until nothing is left to read; the clock moves to the newest tick read."""
+        if self._stopped:
+            return
         for _ in range(_ROUNDS_MAX):
             waiting, self._waiting = self._waiting, {}
             if not waiting:
                 return
             for partition, records in sorted(waiting.items()):
-                result = self._govern(partition, records, self.now_ms if read_through else None)
-                self.outputs.extend(result.outputs)
-                for key, value in result.changelog:
-                    self.outputs.append(Output(names.CHANGELOG, partition, key, value, None))
-                for output in result.outputs:
-                    if output.topic in {names.LINKS, names.REKEYED}:
-                        given: list[tuple[str, bytes | None]] = [*(output.headers or ())]
-                        self._append(
-                            output.topic, output.partition, output.key, output.value, given
-                        )
+                self._take(partition, records)
         raise RuntimeError("records go round in circles")
+
+    def _take(self, partition: int, records: list[DriverRecord]) -> None:
+        result = self._govern(partition, records, self._ticks.get(partition))
+        self.outputs.extend(result.outputs)
+        for key, value in result.changelog:
+            self.outputs.append(Output(names.CHANGELOG, partition, key, value, None))
+        for output in result.outputs:
+            if output.topic in {names.LINKS, names.REKEYED}:
+                self._append(
+                    output.topic,
+                    output.partition,
+                    output.key,
+                    output.value,
+                    output.headers or (),
+                    self.now_ms,
+                )
 
     def _govern(
         self, partition: int, records: list[DriverRecord], read_through_ms: int | None

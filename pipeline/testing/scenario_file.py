@@ -1,0 +1,348 @@
+"""Scenario files: given, when and then of one governance case, as people write them.
+
+The format is described in `tests/scenarios/README.md`. Every scalar is read as text, so that an
+order number keeps its zeros; what is not known here is refused with file and line. Must never
+know what the right outcome is.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from pipeline.contract.yaml_lines import Document, Finding, InvalidFileError, Location
+
+START_MS: Final = int(datetime.fromisoformat("2026-01-05T10:00:00+00:00").timestamp() * 1000)
+_UNITS_MS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000}
+_DURATION: Final = re.compile(r"(?:\d+[dhms])+")
+_ENTITY_TYPES: Final = ("shipment", "order", "stock")
+
+
+class Moment(BaseModel):
+    """A point in time: so much after the start of the story, or absolute."""
+
+    model_config = ConfigDict(frozen=True)
+
+    relative_ms: int | None = None
+    absolute_ms: int | None = None
+    offset_minutes: int | None = None
+
+    def ms(self, start_ms: int) -> int:
+        """The moment in a story that starts then, ms UTC."""
+        return start_ms + (self.relative_ms or 0) if self.absolute_ms is None else self.absolute_ms
+
+
+def duration_ms(text: str) -> int:
+    """Length of `4h`, `1h30m`, `90s`, `7d`.
+
+    Raises:
+        ValueError: it is written otherwise.
+
+    """
+    if not _DURATION.fullmatch(text):
+        raise ValueError(f"{text!r} is no duration: write 4h, 1h30m, 90s or 7d")
+    return sum(int(part[:-1]) * _UNITS_MS[part[-1]] for part in re.findall(r"\d+[dhms]", text))
+
+
+def moment(text: object) -> Moment:
+    """`+10m` or `-2h` from the start, or `2026-01-05T10:05Z` with any offset.
+
+    Raises:
+        ValueError: it is written otherwise.
+
+    """
+    if not isinstance(text, str):
+        raise ValueError("write a time: +10m, -2h or 2026-01-05T10:05Z")  # noqa: TRY004  pydantic
+    if text[:1] in {"+", "-"}:
+        length = 0 if text[1:] == "0" else duration_ms(text[1:])
+        return Moment(relative_ms=-length if text[0] == "-" else length)
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no time: write +10m, -2h or 2026-01-05T10:05Z") from None
+    offset = parsed.utcoffset()
+    if offset is None:
+        raise ValueError(f"{text!r} lacks its offset: end it with Z or -06:00")
+    minutes = None if text.endswith("Z") else int(offset.total_seconds()) // 60
+    return Moment(absolute_ms=int(parsed.timestamp() * 1000), offset_minutes=minutes)
+
+
+Time = Annotated[Moment, BeforeValidator(moment)]
+Duration = Annotated[int, BeforeValidator(duration_ms)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class StopText(_Strict):
+    """A stop, in as many of a platform's words as it uses."""
+
+    number: int | None = None
+    role: str | None = None
+    location: str | None = None
+    name: str | None = None
+    city: str | None = None
+    subdivision: str | None = None
+    country: str | None = None
+
+
+def _stop(written: object) -> object:
+    """`DAL1`, `2` (its number), `PICKUP DAL1`, or a mapping."""
+    if not isinstance(written, str):
+        return written
+    words = written.split()
+    found: dict[str, object] = {}
+    for word in words:
+        if word in {"ORIGIN", "PICKUP", "TRANSIT", "DELIVERY", "DESTINATION"}:
+            found["role"] = word
+        elif word.isdigit() and len(word) < 3:
+            found["number"] = word
+        elif "location" not in found:
+            found["location"] = word
+        else:
+            raise ValueError(f"{written!r} is no stop: write [number] [ROLE] [code]")
+    return found
+
+
+StopLike = Annotated[StopText, BeforeValidator(_stop)]
+
+
+class QuantityText(_Strict):
+    """How much."""
+
+    value: str
+    unit: str
+    basis: Literal["DELTA", "CUMULATIVE", "UNRECOGNISED"] = "UNRECOGNISED"
+    completeness: Literal["PARTIAL", "COMPLETE", "UNRECOGNISED"] = "UNRECOGNISED"
+
+
+class EventStep(_Strict):
+    """A platform says something."""
+
+    id: str
+    at: Time | None = None
+    from_: str = Field(alias="from")
+    status: str = ""
+    garbage: str | None = None
+    event_id: str | None = None
+    account: str | None = None
+    shipment: str | None = None
+    order: str | None = None
+    stock: str | None = None
+    reference: str | None = None
+    happened: Time | None = None
+    precision: Literal["DAY", "MINUTE", "SECOND", "MILLISECOND"] = "SECOND"
+    recorded: Time | None = None
+    classifier: Literal["ACTUAL", "ESTIMATED", "PLANNED", "REQUESTED"] = "ACTUAL"
+    reason: str | None = None
+    qualifier: str | None = None
+    sequence: int | None = None
+    stop: StopLike | None = None
+    stops: list[StopLike] = []
+    orders: list[str] = []
+    references: list[str] = []
+    document: str | None = None
+    leg: str | None = None
+    attempt: str | None = None
+    task: str | None = None
+    quantity: QuantityText | None = None
+    amount: str | None = None
+    retracts: str | None = None
+    topic: str | None = None
+    key: str | None = None
+    partition: Literal["right", "wrong"] = "right"
+
+    @model_validator(mode="after")
+    def _one_subject(self) -> EventStep:
+        if sum(getattr(self, kind) is not None for kind in (*_ENTITY_TYPES, "reference")) != 1:
+            raise ValueError("name exactly one of shipment, order, stock and reference")
+        if bool(self.status) == (self.garbage is not None):
+            raise ValueError("give either a status or garbage")
+        return self
+
+    def entity(self) -> tuple[str, str] | None:
+        """Type and id as the platform writes it; None: it knows a reference only."""
+        for kind in _ENTITY_TYPES:
+            name = getattr(self, kind)
+            if name is not None:
+                return kind, name
+        return None
+
+
+class AgainStep(_Strict):
+    """A record comes again, byte for byte: `again` on its topic, `replay` from the dead letter."""
+
+    id: str
+    at: Time | None = None
+    again: str | None = None
+    replay: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> AgainStep:
+        if (self.again is None) == (self.replay is None):
+            raise ValueError("name a claim in either again or replay")
+        return self
+
+
+class ClockStep(_Strict):
+    """Time passes."""
+
+    clock: Time
+
+
+WorkerStep = Literal["worker stops", "worker starts", "worker restarts"]
+Step = WorkerStep | ClockStep | AgainStep | EventStep
+
+
+def _kind_of_step(written: object) -> str:
+    """A step's kind by its keys, so that an error is about that kind only."""
+    if not isinstance(written, dict):
+        return "worker"
+    if "clock" in written:
+        return "clock"
+    return "again" if "again" in written or "replay" in written else "event"
+
+
+StepLike = Annotated[
+    Annotated[WorkerStep, Tag("worker")]
+    | Annotated[ClockStep, Tag("clock")]
+    | Annotated[AgainStep, Tag("again")]
+    | Annotated[EventStep, Tag("event")],
+    Discriminator(_kind_of_step),
+]
+
+
+class DeadLetterText(_Strict):
+    """An expected dead letter."""
+
+    claim: str
+    reason: str
+    class_: Literal["DATA", "POLICY", "CONFIG"] | None = Field(None, alias="class")
+    stage: str | None = None
+    retryable: Literal["true", "false"] | None = None
+    detail: str | None = None
+
+
+class StoryText(_Strict):
+    """An entity's expected story; what is not named is not compared, milestones are complete."""
+
+    status: str | None = None
+    region: str | None = None
+    flags: list[str] | None = None
+    linked: dict[str, str] | None = None
+    milestones: dict[str, dict[str, Any]] | None = None
+
+
+class Then(_Strict):
+    """What is expected; a list that is not given is expected to be empty."""
+
+    decided: dict[str, str | list[str]] = {}
+    later: list[dict[str, str]] = []
+    approved: list[dict[str, Any]] = []
+    dead_letters: list[DeadLetterText] = []
+    story: dict[str, StoryText] = {}
+
+
+class Variant(_Strict):
+    """One way the case can go."""
+
+    name: str
+    given: list[StepLike] = []
+    when: list[StepLike]
+    then: Then
+    in_any_order: Literal["true", "false"] = "false"
+
+
+class RuleText(_Strict):
+    """Durations of one ownership rule that differ in this file."""
+
+    tolerance: Duration | None = None
+    after: dict[str, Duration] = {}
+
+
+class PolicyText(_Strict):
+    """What differs from the shipped bundle in this file."""
+
+    waits: dict[Literal["region", "stop", "predecessor", "reference"], Duration] = {}
+    horizon: Duration | None = None
+    open_claims: int | None = None
+    rules: dict[str, RuleText] = {}
+
+
+class Scenario(_Strict):
+    """A file: one case of the semantics and its variants."""
+
+    case: str
+    title: str
+    rule: str
+    start: Time = Moment(absolute_ms=START_MS)
+    policy: PolicyText = PolicyText()
+    given: list[StepLike] = []
+    variants: list[Variant] = Field(min_length=1)
+
+
+def load(path: Path) -> Scenario:
+    """Read a scenario file.
+
+    Raises:
+        InvalidFileError: it says what can't be; each finding names file and line.
+
+    """
+    document = _read(path)
+    try:
+        return Scenario.model_validate(document.content)
+    except ValidationError as error:
+        raise InvalidFileError(document.findings(error)) from None
+
+
+def _read(path: Path) -> Document:
+    text = path.read_text(encoding="utf-8")
+    try:
+        node = yaml.compose(text, Loader=yaml.BaseLoader)
+        content = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  knows texts only
+    except yaml.MarkedYAMLError as error:
+        line = 1 if error.problem_mark is None else error.problem_mark.line + 1
+        raise InvalidFileError(
+            [Finding(path.name, line, "no YAML", str(error.problem), "Correct the syntax")]
+        ) from None
+    document = Document(path.name, content, {})
+    twice: list[Finding] = []
+    if node is not None:
+        _index(node, (), document, twice)
+    if twice:
+        raise InvalidFileError(twice)
+    return document
+
+
+def _index(node: yaml.Node, location: Location, document: Document, twice: list[Finding]) -> None:
+    """Note the line of every value, and keys that are there twice."""
+    document.lines[location] = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*location, str(key.value))
+            line = key.start_mark.line + 1
+            if inner in document.lines:
+                finding = Finding(
+                    document.file, line, str(key.value), "it is there twice", "Remove one"
+                )
+                twice.append(finding)
+            _index(value, inner, document, twice)
+            document.lines[inner] = line
+    elif isinstance(node, yaml.SequenceNode):
+        for position, value in enumerate(node.value):
+            _index(value, (*location, position), document, twice)

@@ -1,0 +1,67 @@
+"""The policy of a scenario: the shipped bundle with the durations that its file changes.
+
+Must never change who owns what.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from pipeline.contract.bundle import Bundle, Rule, load_bundle
+from pipeline.contract.policy_tables import compile_policy
+from pipeline.governance.policy import Policy
+from pipeline.testing.scenario_file import PolicyText, RuleText, Scenario
+
+Record = dict[str, Any]
+
+
+def policy_for(scenario: Scenario) -> Policy:
+    """The shipped bundle with the scenario's durations.
+
+    Raises:
+        ValueError: the scenario names a rule or deputy that the bundle lacks.
+
+    """
+    return compile_policy(_adjusted(load_bundle(), scenario.policy))
+
+
+def _adjusted(bundle: Bundle, changes: PolicyText) -> Bundle:
+    heading: Record = {}
+    if changes.waits:
+        heading["waits"] = bundle.heading.waits.model_copy(
+            update={name: _delta(length) for name, length in changes.waits.items()}
+        )
+    if changes.horizon is not None:
+        heading["tenants"] = {
+            name: tenant.model_copy(update={"horizon": _delta(changes.horizon)})
+            for name, tenant in bundle.heading.tenants.items()
+        }
+    if changes.open_claims is not None:
+        heading["limits"] = bundle.heading.limits.model_copy(
+            update={"open_claims": changes.open_claims}
+        )
+    if unknown := changes.rules.keys() - {rule.rule for rule in bundle.rules}:
+        raise ValueError(f"the bundle has no rule {', '.join(sorted(unknown))}")
+    rules = [_rule(rule, changes.rules.get(rule.rule, RuleText())) for rule in bundle.rules]
+    return bundle.model_copy(
+        update={"heading": bundle.heading.model_copy(update=heading), "rules": rules}
+    )
+
+
+def _rule(rule: Rule, change: RuleText) -> Rule:
+    named = {deputy.platform or str(deputy.role): deputy for deputy in rule.deputies}
+    if unknown := change.after.keys() - named.keys():
+        raise ValueError(f"rule {rule.rule} has no deputy {', '.join(sorted(unknown))}")
+    deputies = [
+        deputy.model_copy(update={"after": _delta(change.after[who])})
+        if who in change.after
+        else deputy
+        for who, deputy in named.items()
+    ]
+    tolerance = rule.tolerance if change.tolerance is None else _delta(change.tolerance)
+    return rule.model_copy(update={"deputies": deputies, "tolerance": tolerance})
+
+
+def _delta(milliseconds: int) -> timedelta:
+    return timedelta(milliseconds=milliseconds)

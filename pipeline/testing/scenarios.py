@@ -1,0 +1,350 @@
+"""Runs a scenario on a stack and says in which ways the outcome is not the expected one.
+
+The stack may be the in-memory driver or a real Kafka: it stands behind `Stack`. Strict: what is
+published or refused besides the expectations is a difference. Must never decide what is right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from pipeline.contract import codec, names
+from pipeline.governance import ledger
+from pipeline.governance.entity import raw_event
+from pipeline.governance.identity import partition_of
+from pipeline.governance.policy import Policy
+from pipeline.testing.driver import Place, TopologyDriver
+from pipeline.testing.expectations import Letter, Outcome, Row, compare
+from pipeline.testing.scenario_file import (
+    AgainStep,
+    ClockStep,
+    EventStep,
+    Moment,
+    Scenario,
+    StopText,
+    Variant,
+)
+from pipeline.testing.scenario_policy import policy_for
+
+Record = dict[str, Any]
+_ORDERS_MAX: Final = 200
+
+
+class Stack(Protocol):
+    """What a scenario needs of the thing it runs on; times in ms UTC."""
+
+    partitions: int
+    raw_schema_id: int
+
+    def pipe_bytes(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]] | None = None,
+        partition: int | None = None,
+        at_ms: int | None = None,
+    ) -> Place:
+        """Append a record; a stack with a clock of its own may ignore `at_ms`."""
+
+    def key_of(self, body: Record) -> str:
+        """Key that the platform gives to this event."""
+
+    def reach(self, at_ms: int) -> None:
+        """Let time pass until then."""
+
+    def stop(self) -> None:
+        """Stop the worker."""
+
+    def start(self) -> None:
+        """Start a fresh worker."""
+
+    def records(self, topic: str) -> list[Record]:
+        """Everything on a governed topic, decoded, in order of production."""
+
+    def letters(self) -> list[Letter]:
+        """Every dead letter."""
+
+
+MakeStack = Callable[[Policy, int], Stack]
+"""A fresh stack with this policy in force, its clock at this time."""
+
+
+class DriverStack(TopologyDriver):
+    """The in-memory driver as a stack."""
+
+    def letters(self) -> list[Letter]:
+        """Every dead letter."""
+        return [
+            Letter(output.key, output.value, dict(output.headers or ()))
+            for output in self.raw_records(names.DEAD_LETTER)
+        ]
+
+
+def on_driver(policy: Policy, start_ms: int) -> Stack:
+    """A fresh in-memory stack."""
+    return DriverStack([policy], start_ms=start_ms)
+
+
+def run(scenario: Scenario, variant: Variant, make_stack: MakeStack = on_driver) -> list[str]:
+    """Run one variant.
+
+    Returns:
+        How the outcome differs from what is expected; empty: it does not.
+
+    """
+    policy = policy_for(scenario)
+    start_ms = scenario.start.ms(0)
+    if variant.in_any_order == "false":
+        story = _Story(make_stack(policy, start_ms), policy, start_ms)
+        story.take([*scenario.given, *variant.given])
+        story.mark()
+        story.take(variant.when)
+        return compare(variant.then, story.outcome())
+    problems: list[str] = []
+    for number, steps in enumerate(interleavings(variant.when), 1):
+        story = _Story(make_stack(policy, start_ms), policy, start_ms)
+        story.take([*scenario.given, *variant.given])
+        story.mark()
+        story.take(steps)
+        found = compare(variant.then, story.outcome(), only_story=True)
+        order = ", ".join(step.id for step in steps if isinstance(step, EventStep | AgainStep))
+        problems += [f"order {number} ({order}): {problem}" for problem in found]
+    return problems
+
+
+def interleavings(steps: Sequence[Any]) -> Iterator[list[Any]]:
+    """Every order of reading that keeps each platform's own order; time passes afterwards.
+
+    Raises:
+        ValueError: there are too many, or the steps do more than speak.
+
+    """
+    voices: dict[str, list[EventStep]] = {}
+    after: list[Any] = []
+    for step in steps:
+        if isinstance(step, EventStep) and not after:
+            voices.setdefault(step.from_, []).append(step)
+        elif isinstance(step, ClockStep):
+            after.append(step)
+        else:
+            raise ValueError("in_any_order takes events, then the clock")
+    found = list(_merge(list(voices.values())))
+    if len(found) > _ORDERS_MAX:
+        raise ValueError(f"{len(found)} orders; {_ORDERS_MAX} at most are tried")
+    for order in found:
+        yield ["worker stops", *order, "worker starts", *after]
+
+
+def _merge(queues: list[list[EventStep]]) -> Iterator[list[EventStep]]:
+    waiting = [queue for queue in queues if queue]
+    if not waiting:
+        yield []
+    for queue in waiting:
+        rest = [other[1:] if other is queue else other for other in waiting]
+        for tail in _merge(rest):
+            yield [queue[0], *tail]
+
+
+class _Sent(NamedTuple):
+    """A record that a step appended."""
+
+    place: Place
+    at_ms: int
+    key: bytes
+    value: bytes
+
+
+class _Story:
+    """One run: takes steps, remembers what each appended."""
+
+    def __init__(self, stack: Stack, policy: Policy, start_ms: int) -> None:
+        self._stack = stack
+        self._policy = policy
+        self._start_ms = start_ms
+        self._now_ms = start_ms
+        self._stopped = False
+        self._sent: dict[str, _Sent] = {}
+        self._before: dict[str, int] = {}
+        self._known: frozenset[str] = frozenset()
+
+    def take(self, steps: Sequence[Any]) -> None:
+        """Let the steps happen, one after the other."""
+        for step in steps:
+            if isinstance(step, ClockStep):
+                self._pass(step.clock)
+            elif isinstance(step, EventStep):
+                self._say(step)
+            elif isinstance(step, AgainStep):
+                self._repeat(step)
+            else:
+                self._worker(step)
+
+    def mark(self) -> None:
+        """From here on, what happens is compared."""
+        for topic in (names.APPROVED, names.DECISIONS):
+            self._before[topic] = len(self._stack.records(topic))
+        self._before[names.DEAD_LETTER] = len(self._stack.letters())
+        self._known = frozenset(self._sent)
+
+    def outcome(self) -> Outcome:
+        """What there is to compare."""
+        rows: list[Row] = []
+        transitions: list[tuple[int, Record]] = []
+        for number, block in enumerate(self._stack.records(names.DECISIONS)):
+            rows += self._rows(block)
+            if number >= self._before[names.DECISIONS]:
+                transitions += [(block["partition"], row) for row in block["transitions"]]
+        letters = self._stack.letters()[self._before[names.DEAD_LETTER] :]
+        return Outcome(
+            start_ms=self._start_ms,
+            new=[name for name in self._sent if name not in self._known],
+            rows=rows,
+            transitions=transitions,
+            approved=self._stack.records(names.APPROVED)[self._before[names.APPROVED] :],
+            letters=[(self._named(letter), letter) for letter in letters],
+            sent={name: (sent.key, sent.value) for name, sent in self._sent.items()},
+            stories=self._stack.records(names.ENTITY_STATUS),
+        )
+
+    def _rows(self, block: Record) -> Iterator[Row]:
+        """The block's decisions, each with the step that appended its record."""
+        for number, decision in enumerate(block["decisions"]):
+            topic = block["inputs"][decision["input"]]["topic"]
+            place = Place(topic, block["partition"], decision["offset"])
+            yield Row(
+                self._claim_at(place, decision),
+                block["partition"],
+                block["first_seq"] + number,
+                decision,
+            )
+
+    def _claim_at(self, place: Place, decision: Record) -> str | None:
+        for name, sent in self._sent.items():
+            if sent.place == place:
+                return name
+        if place.topic != names.REKEYED:
+            return None
+        for name, sent in self._sent.items():
+            same = ledger.digest(sent.value) == decision["digest"]
+            if same and sent.at_ms == decision["received"]:
+                return name
+        return None
+
+    def _named(self, letter: Letter) -> str:
+        origin = json.loads(letter.headers["milepost.dlq.origin"])
+        for name, sent in self._sent.items():
+            if sent.place == Place(origin["topic"], origin["partition"], origin["offset"]):
+                return name
+        return f"{origin['topic']}/{origin['partition']}/{origin['offset']}"
+
+    def _pass(self, until: Moment) -> None:
+        self._now_ms = max(self._now_ms, until.ms(self._start_ms))
+        self._stack.reach(self._now_ms)
+
+    def _arrive(self, at: Moment | None) -> int:
+        """Append time of a step; the clock moves on its own to when something is appended."""
+        at_ms = self._now_ms if at is None else at.ms(self._start_ms)
+        if at_ms > self._now_ms and not self._stopped:
+            self._pass(Moment(absolute_ms=at_ms))
+        self._now_ms = max(self._now_ms, at_ms)
+        return at_ms
+
+    def _say(self, step: EventStep) -> None:
+        if step.id in self._sent:
+            raise ValueError(f"two claims are named {step.id}")
+        at_ms = self._arrive(step.at)
+        event = self._event(step, at_ms)
+        topic = step.topic or self._topic(step.from_)
+        key = (step.key or self._stack.key_of(event)).encode()
+        if step.garbage is not None:
+            value = step.garbage.encode()
+        else:
+            value = codec.encode(event, codec.committed("raw-event"), self._stack.raw_schema_id)
+        partition = partition_of(key, self._stack.partitions)
+        if step.partition == "wrong":
+            partition = (partition + 1) % self._stack.partitions
+        place = self._stack.pipe_bytes(topic, key, value, None, partition, at_ms)
+        self._sent[step.id] = _Sent(place, at_ms, key, value)
+
+    def _repeat(self, step: AgainStep) -> None:
+        at_ms = self._arrive(step.at)
+        first = self._sent.get(step.again or step.replay or "")
+        if first is None:
+            raise ValueError(f"no claim is named {step.again or step.replay}")
+        topic, headers = first.place.topic, None
+        if step.replay is not None:
+            topic = names.REPLAY
+            origin = {**first.place._asdict(), "received": first.at_ms}
+            headers = [(names.HEADER_ORIGIN, json.dumps(origin).encode())]
+        partition = partition_of(first.key, self._stack.partitions)
+        place = self._stack.pipe_bytes(topic, first.key, first.value, headers, partition, at_ms)
+        self._sent[step.id] = _Sent(place, at_ms, first.key, first.value)
+
+    def _worker(self, step: str) -> None:
+        if step != "worker starts":
+            self._stack.stop()
+            self._stopped = True
+        if step != "worker stops":
+            self._stack.start()
+            self._stopped = False
+
+    def _topic(self, platform: str) -> str:
+        known = self._policy.platforms.get(platform)
+        return names.raw_topic(platform) if known is None else min(known.topics)
+
+    def _event(self, step: EventStep, at_ms: int) -> Record:
+        """The raw event of a step."""
+        kind, name = step.entity() or (None, None)
+        happened = step.happened or Moment(absolute_ms=at_ms)
+        recorded = step.recorded or Moment(absolute_ms=at_ms)
+        platform = self._policy.platforms.get(step.from_)
+        accounts = [] if platform is None else list(platform.accounts)
+        quantity = step.quantity and {
+            **step.quantity.model_dump(),
+            "value": codec.scaled(step.quantity.value, codec.QUANTITY_SCALE),
+        }
+        amount, _, currency = (step.amount or "").partition(" ")
+        event = raw_event(
+            event_id=step.event_id or step.id,
+            platform=step.from_,
+            account=step.account or (accounts[0] if accounts else None),
+            entity_type=kind,
+            entity_id=name,
+            reference=None if step.reference is None else _reference(step.reference),
+            native_status=step.status,
+            native_reason=step.reason,
+            native_qualifier=step.qualifier,
+            classifier=step.classifier,
+            occurred=happened.ms(self._start_ms),
+            occurred_precision=step.precision,
+            occurred_offset_minutes=happened.offset_minutes,
+            recorded=recorded.ms(self._start_ms),
+            sequence=step.sequence,
+            stop=None if step.stop is None else _stop(step.stop),
+            leg=step.leg,
+            attempt=step.attempt,
+            document=step.document,
+            warehouse_task=step.task,
+            quantity=quantity,
+            amount=codec.scaled(amount, codec.AMOUNT_SCALE) if amount else None,
+            currency=currency or None,
+            retracts=step.retracts,
+            orders=step.orders,
+            stops=[_stop(stop) for stop in step.stops],
+            references=[_reference(reference) for reference in step.references],
+        )
+        return dict(event)
+
+
+def _stop(stop: StopText) -> Record:
+    return stop.model_dump()
+
+
+def _reference(text: str) -> Record:
+    """`PRO:RDLN:123` or `LOAD:L1`."""
+    parts = text.split(":")
+    kind, scope, value = (parts[0], "", parts[1]) if len(parts) == 2 else parts
+    return {"kind": kind, "scope": scope, "value": value}
