@@ -20,6 +20,7 @@ from pipeline.kafka.bundles import BundleRefusedError
 from pipeline.kafka.errors import UnreachableError, UnregisteredError
 from pipeline.local.stack import Addresses, addresses
 from pipeline.settings import Settings, SettingsError
+from pipeline.web.server import AddressInUseError
 
 FOUND: Final = 1
 WRONG_USE: Final = 2
@@ -57,7 +58,7 @@ def explained() -> Iterator[None]:
         fail(str(error), UNREACHABLE)
     except UnregisteredError as error:
         fail(str(error), UNREACHABLE)
-    except SettingsError as error:
+    except (SettingsError, AddressInUseError) as error:
         fail(str(error), WRONG_USE)
     except (InvalidFileError, BundleRefusedError, UndecodableError) as error:
         fail(str(error), FOUND)
