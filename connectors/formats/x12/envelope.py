@@ -46,7 +46,7 @@ class TransactionSet:
     control: str
     position: Position
     document_id: str
-    """Sender, receiver and the three control numbers: the same each time it is read."""
+    """Sender, receiver, date and three control numbers: the same each time it is read."""
     segments: list[Segment] = field(default_factory=list)
 
 
@@ -281,7 +281,9 @@ class _Reader:
         if ended is None or group is None or interchange is None:
             return
         numbers = (interchange.control, group.header[6], ended.control)
-        name = f"{interchange.sender[1]}:{interchange.receiver[1]}:{'/'.join(numbers)}"
+        # The date too: partners start their control numbers over
+        parties = f"{interchange.sender[1]}:{interchange.receiver[1]}"
+        name = f"{parties}:{interchange.header[9]}:{'/'.join(numbers)}"
         if not (interchange.control and ended.control):
             name = f"{name}:{_digest(ended)}"
         self._set_ids[name] = times = self._set_ids.get(name, 0) + 1

@@ -155,7 +155,7 @@ def test_after_other_tenants_and_unknown_shipments_count_for_nothing():
 
 def test_the_erps_books_tell_what_was_booked_twice():
     shown = governed_portal(TWO_DROPS, BUNDLE, [])
-    entry = {"posting": "billing-release", "entity_id": "EU1", "key": "k1"}
+    entry = {"posting": "billing-release", "entity": "acme/shipment/EU1", "key": "k1"}
     book(shown, [entry, entry | {"key": "k2"}, entry])
     found = measure(TWO_DROPS, shown)
     assert (found.postings, found.double_postings) == (3, 1)

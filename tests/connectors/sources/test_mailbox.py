@@ -22,8 +22,8 @@ SAMPLE = (ROOT / "tests/samples/x12/214_2_apimeister.edi").read_bytes()
 OTHER = (ROOT / "tests/samples/x12/214_mgctlyst_edinet.edi").read_bytes()
 PARTNERS = load_partners(ROOT / "partners")
 ADDRESSING = Addressing(load_bundle(ROOT / "policy"))
-SAMPLE_IDS = ["SCAC:KLSA:001/001/001#1", "SCAC:KLSA:001/001/002#1"]
-OTHER_IDS = ["SCAC:MGCTLYST:000082265/82265/822650001#1"]
+SAMPLE_IDS = ["SCAC:KLSA:060301:001/001/001#1", "SCAC:KLSA:060301:001/001/002#1"]
+OTHER_IDS = ["SCAC:MGCTLYST:160726:000082265/82265/822650001#1"]
 
 
 class Killed(BaseException):

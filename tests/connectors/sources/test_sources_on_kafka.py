@@ -78,9 +78,9 @@ def test_real_files_reach_their_raw_topic(where, tap, tmp_path):
     run_source("mailbox", settings, where, once=True)
     found = tap.rest()
     assert sorted((item.key, item.event["event_id"]) for item in found) == [
-        ("samples/shipment/1234567", "SCAC:KLSA:001/001/001#1"),
-        ("samples/shipment/1234567", "SCAC:KLSA:001/001/002#1"),
-        ("samples/shipment/75027674", "SCAC:MGCTLYST:000082265/82265/822650001#1"),
+        ("samples/shipment/1234567", "SCAC:KLSA:060301:001/001/001#1"),
+        ("samples/shipment/1234567", "SCAC:KLSA:060301:001/001/002#1"),
+        ("samples/shipment/75027674", "SCAC:MGCTLYST:160726:000082265/82265/822650001#1"),
     ]
     assert all(map(sits_right, found))
     assert {item.event["native_status"] for item in found} == {"AF", "D1"}
