@@ -1,6 +1,7 @@
 """Artifacts come from a Maven repository, whole and as pinned, or not at all."""
 
 import errno
+import gzip
 import hashlib
 import http.server
 import io
@@ -25,7 +26,10 @@ JAR = b"jar" * 1_000
 
 def archive(**files):
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+    with (
+        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+    ):
         for name, content in files.items():
             member = tarfile.TarInfo(name.replace("__", "/"))
             member.size = len(content)
