@@ -116,8 +116,8 @@ def test_a_repeated_set_number_gets_an_id_of_its_own():
     reading = found(interchange(ONE, ONE), actions={Code.DUPLICATE_SET: Action.WARN})
     assert codes(reading.findings) == ["duplicate_set"]
     assert [claim.record["event_id"] for claim in reading.claims] == [
-        "SENDER:RECEIVER:202603:000000001/7/0001#1",
-        "SENDER:RECEIVER:202603:000000001/7/0001~2#1",
+        "SENDER:RECEIVER:260301:000000001/7/0001#1",
+        "SENDER:RECEIVER:260301:000000001/7/0001~2#1",
     ]
 
 

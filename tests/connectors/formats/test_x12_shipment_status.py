@@ -22,7 +22,7 @@ def with_heading(*heading, events=("LX*1", AT7), **given):
 def test_each_status_is_a_claim_numbered_in_the_document():
     found = claims("LX*1", AT7, "LX*2", AT7, "AT7*X1*NS***20260301*1600*LT")
     assert [record["event_id"] for record in found] == [
-        f"SENDER:RECEIVER:202603:000000001/7/0001#{n}" for n in (1, 2, 3)
+        f"SENDER:RECEIVER:260301:000000001/7/0001#{n}" for n in (1, 2, 3)
     ]
     assert [record["native_status"] for record in found] == ["D1", "D1", "X1"]
     assert [record["sequence"] for record in found] == [1, 2, 3]
