@@ -9,6 +9,10 @@ from erp_cluster import ErpCluster, wait_until_killed
 from erp_process import until
 from erp_records import approved
 
+from connectors.sinks.database import database_url, open_outbox
+from connectors.sinks.outbox_desk import release
+from connectors.sinks.postings import load_postings
+
 pytestmark = pytest.mark.kafka
 
 
@@ -22,7 +26,7 @@ def cluster(stack, tmp_path):
 @pytest.fixture
 def forgetful(stack, tmp_path, monkeypatch):
     """An ERP that does not honour keys, and says so in the rules."""
-    monkeypatch.setattr(ErpCluster, "endpoint", {"honours_keys": False})
+    monkeypatch.setattr(ErpCluster, "endpoint", {"honours_keys": False, "timeout": "PT0.5S"})
     made = ErpCluster(stack.bootstrap, stack.registry_url, tmp_path)
     made.erp.faults(honours_keys=False)
     yield made
@@ -193,16 +197,13 @@ def test_a_refused_posting_blocks_only_its_own_shipment(cluster):
     process = cluster.start()
     for number in range(3):
         cluster.produce(story(cluster.tenant, f"S{number}"))
+    until(lambda: cluster.summary()["parked"])
     until(lambda: cluster.summary()["states"]["DONE"] == 3 * POSTINGS - 2)
 
     found = cluster.summary()
     assert found["parked"] == {"refused_by_erp": 1}
     assert words in found["for_a_person"][0]["words"]
     assert words in cluster.entries("S1")[-1]["behind"]
-
-    from connectors.sinks.database import database_url, open_outbox  # noqa: PLC0415
-    from connectors.sinks.outbox_desk import release  # noqa: PLC0415
-    from connectors.sinks.postings import load_postings  # noqa: PLC0415
 
     cluster.erp.faults()
     engine = open_outbox(database_url(cluster.settings))

@@ -11,6 +11,7 @@ from erp_desk import Desk, booked
 from erp_records import approved
 
 from connectors.sinks.database import OutboxError, begin, open_outbox
+from connectors.sinks.outbox import Arrival
 from connectors.sinks.outbox_desk import (
     UnknownEntryError,
     entries,
@@ -392,8 +393,6 @@ class TestParked:
 
 
 def test_an_unreadable_record_keeps_only_its_own_entity_waiting(desk):
-    from connectors.sinks.outbox import Arrival  # noqa: PLC0415
-
     with desk.engine.begin() as connection:
         broken = Arrival(0, 1, desk.now, "acme/shipment/S1", None, "can't be read", b"\x00")
         desk.outbox.take(connection, [broken], 0)
