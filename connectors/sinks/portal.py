@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -137,6 +138,22 @@ class PortalSink:
                 self.tell(StoreWriter(engine, self._url, self._clock_ms))
             finally:
                 engine.dispose()
+
+
+def run_portal_sink(settings: Settings, bootstrap: str, registry_url: str) -> None:
+    """Keep the portal's store up to date until SIGINT or SIGTERM; outages are waited out.
+
+    Args:
+        settings: group, security, database.
+        bootstrap: Kafka bootstrap servers.
+        registry_url: the schema registry.
+
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    where = Where(bootstrap, registry_url)
+    PortalSink(settings, lambda: where).run(stop)
 
 
 class _Session:

@@ -5,7 +5,7 @@ Must never know what the routes do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -67,6 +67,10 @@ class Problem(Exception):  # noqa: N818  RFC 9457 calls it a problem
         )
 
 
+ErrorPage = Callable[[Request, Problem], Response | None]
+"""Draws a problem as a page for a browser; None: it has no page for this one."""
+
+
 def bad_value(field: str, detail: str, remedy: str) -> Problem:
     """A parameter has a value that can't be used: names the field and the remedy."""
     return Problem(
@@ -79,37 +83,56 @@ def bad_value(field: str, detail: str, remedy: str) -> Problem:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of the application with a problem document."""
+    """Answer every error of the application with a problem document.
+
+    Browsers get a page instead, where the application has set `app.state.error_page`.
+    """
+    app.state.error_page = None
+
+    def answer(request: Request, problem: Problem) -> Response:
+        draw: ErrorPage | None = app.state.error_page
+        if draw is not None and "text/html" in request.headers.get("accept", ""):
+            return draw(request, problem) or problem.response()
+        return problem.response()
 
     @app.exception_handler(Problem)
-    async def problem(_request: Request, error: Problem) -> Response:
-        return error.response()
+    async def problem(request: Request, error: Problem) -> Response:
+        return answer(request, error)
 
     @app.exception_handler(HTTPException)
-    async def refused(_request: Request, error: HTTPException) -> Response:
+    async def refused(request: Request, error: HTTPException) -> Response:
         phrase = HTTPStatus(error.status_code).phrase
         kind = phrase.lower().replace(" ", "-")
         headers = dict(error.headers or {})
-        return Problem(
-            error.status_code, kind, phrase, str(error.detail), headers=headers
-        ).response()
+        detail = _sentence(str(error.detail), request.url.path)
+        return answer(request, Problem(error.status_code, kind, phrase, detail, headers=headers))
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         found = [
             {"field": ".".join(str(part) for part in item["loc"][1:]), "message": item["msg"]}
             for item in error.errors()
         ]
         detail = "; ".join(f"{item['field']}: {item['message']}" for item in found) + "."
         extra = {"field": found[0]["field"], "errors": found} if found else {}
-        return Problem(422, "bad-value", "A value can't be used", detail, extra=extra).response()
+        return answer(
+            request, Problem(422, "bad-value", "A value can't be used", detail, extra=extra)
+        )
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
         _log.error("request failed", path=request.url.path, error=repr(error))
-        return Problem(
+        failure = Problem(
             500,
             "internal",
             "The server could not answer",
             "This is our fault, not yours; the server's log says more. Please try again.",
-        ).response()
+        )
+        return answer(request, failure)
+
+
+def _sentence(detail: str, path: str) -> str:
+    """What the framework says of a request, as a sentence."""
+    if detail == "Not Found":
+        return f"There is nothing at {path[:200]}."
+    return detail if detail.endswith(".") else f"{detail}."

@@ -1,0 +1,103 @@
+"""Runs the portal: its sink and its server in one process, or the server alone.
+
+Must never hold a rule of either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
+
+from connectors.portal import api, pages, tables
+from connectors.portal.api import Desk
+from connectors.portal.live import Live
+from connectors.portal.store import Store
+from connectors.portal.wording import Wording
+from connectors.sinks.portal import PortalSink, Where
+from pipeline.contract.bundle import load_bundle
+from pipeline.settings import Settings
+from pipeline.web.app import Application, Health, build_app
+from pipeline.web.headers import hosts_allowed
+from pipeline.web.server import serve
+
+_log = structlog.get_logger(__name__)
+
+
+def build_portal(settings: Settings, wording: Callable[[], Wording]) -> Application:
+    """The portal's API and pages over the store that the settings name.
+
+    Raises:
+        StoreError: the store is of another version.
+        sqlalchemy.exc.SQLAlchemyError: its database can't be used.
+
+    """
+    engine = tables.open_reader(tables.database_url(settings))
+    desk = Desk(Store(engine, settings.portal_tenant), wording, settings)
+
+    def health() -> Health:
+        try:
+            return desk.health()
+        except SQLAlchemyError as error:
+            return Health("failing", {"store": str(error).partition("\n")[0]})
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        looking = asyncio.create_task(live.look())
+        yield
+        looking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await looking
+        engine.dispose()
+
+    app = build_app(
+        title="Milepost portal",
+        description=api.DESCRIPTION,
+        health=health,
+        allowed_hosts=hosts_allowed(settings),
+        lifespan=lifespan,
+        tags=api.TAGS,
+    )
+    live = Live(desk.store, app.stop)
+    app.include_router(api.routes(desk, live))
+    pages.mount(app, desk)
+    return app
+
+
+def run_portal(
+    settings: Settings,
+    bootstrap: str,
+    registry_url: str,
+    *,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve the portal and keep its store up to date, until SIGINT or SIGTERM.
+
+    Args:
+        settings: host, port, store, policy folder.
+        bootstrap: Kafka bootstrap servers; Kafka may be away.
+        registry_url: the schema registry; may be away.
+        ready: told the base URL once requests are answered.
+
+    Raises:
+        AddressInUseError: the port is taken.
+        StoreError: the store is of another version.
+        InvalidFileError: the policy bundle can't be read.
+
+    """
+    wording = Wording(load_bundle(settings.policy_dir))
+    app = build_portal(settings, lambda: wording)
+    where = Where(bootstrap, registry_url)
+    sink = PortalSink(settings, lambda: where)
+    applying = threading.Thread(target=sink.run, args=(app.stop,), name="portal-sink")
+    applying.start()
+    try:
+        serve(app, host=settings.host, port=settings.portal_port, ready=ready)
+    finally:
+        app.stop.set()
+        applying.join()
