@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Row, Select, func, select
 
 from connectors.applied import upsert
 from connectors.sinks import booking
+from connectors.sinks.database import reading
 from connectors.sinks.entries import BLOCKING, Book, Entry, State
 from connectors.sinks.outbox import Outbox
 from connectors.sinks.outbox_tables import ENDPOINTS, ENTRIES, SINK, START
@@ -35,7 +36,7 @@ def now_ms() -> int:
 def summary(engine: Engine, clock_ms: Callable[[], int] = now_ms) -> dict[str, Any]:
     """How the sink is: counts by state, what is oldest, what waits for a person, the endpoints."""
     columns, now = ENTRIES.c, clock_ms()
-    with engine.begin() as connection:
+    with reading(engine).begin() as connection:
         by_state = select(columns.state, func.count()).group_by(columns.state)
         counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(by_state)}
         oldest = connection.execute(
@@ -50,7 +51,7 @@ def summary(engine: Engine, clock_ms: Callable[[], int] = now_ms) -> dict[str, A
         ).all()
         endpoints = connection.execute(select(ENDPOINTS).order_by(ENDPOINTS.c.name)).all()
         start = connection.execute(select(START)).first()
-        reading = connection.execute(select(SINK)).first()
+        follows = connection.execute(select(SINK)).first()
         parked = [_shown(connection, row, now) for row in connection.execute(_parked(20))]
         behind = connection.execute(_blocked_count()).scalar_one()
     return {
@@ -61,7 +62,7 @@ def summary(engine: Engine, clock_ms: Callable[[], int] = now_ms) -> dict[str, A
         "waiting": {row.reason: row[2] for row in _of(reasons, State.WAITING)},
         "for_a_person": parked,
         "endpoints": [_endpoint(row, now) for row in endpoints],
-        "reading": None if reading is None else _reading(reading, now),
+        "reading": None if follows is None else _reading(follows, now),
         "books_from": None if start is None else utc_text(start.cut_over_ms),
     }
 
@@ -91,7 +92,7 @@ def entries(
         query = query.where(ENTRIES.c.state == state.value)
     elif entity is None:
         query = query.where(ENTRIES.c.state.in_([item.value for item in _OPEN]))
-    with engine.begin() as connection:
+    with reading(engine).begin() as connection:
         now = clock_ms()
         return [_shown(connection, row, now) for row in connection.execute(query).all()]
 
@@ -127,7 +128,7 @@ def release_all(
     query = select(ENTRIES.c.id).where(
         ENTRIES.c.state == State.PARKED.value, ENTRIES.c.reason == reason
     )
-    with engine.begin() as connection:
+    with reading(engine).begin() as connection:
         found = connection.execute(query.order_by(ENTRIES.c.id)).scalars().all()
     for number in found:
         release(engine, rules, number, clock_ms)

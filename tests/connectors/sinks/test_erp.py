@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import signal
 
 import pytest
 from erp_cluster import ErpCluster, wait_until_killed
 from erp_process import until
 from erp_records import approved
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from connectors.sinks.database import database_url, open_outbox
 from connectors.sinks.outbox_desk import release
@@ -189,6 +192,64 @@ def test_while_the_erp_is_down_nothing_is_lost_parked_or_tried_in_vain(cluster):
     until(lambda: cluster.quiet(10 * POSTINGS))
     exact(cluster, 10)
     cluster.stop(process)
+
+
+def freeze(process, cluster):
+    """Freeze a sink, but not while it holds SQLite's only write lock: then nobody could go on."""
+    engine = open_outbox(database_url(cluster.settings))
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        try:
+            with engine.connect() as connection:
+                connection.connection.dbapi_connection.execute("PRAGMA busy_timeout=200")
+                connection.execute(text("SELECT 1"))
+                break
+        except OperationalError:
+            process.send_signal(signal.SIGCONT)
+    engine.dispose()
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+def test_a_frozen_worker_that_wakes_up_books_nothing_again(cluster):
+    first = cluster.start()
+    alone = until(cluster.epochs)
+    cluster.environment["MILEPOST_ERP_SLOT"] = "1"
+    second = cluster.start()
+    until(lambda: cluster.epochs() > alone)
+    for number in range(10):
+        cluster.produce(story(cluster.tenant, f"S{number}"))
+    until(cluster.booked)
+    freeze(first, cluster)
+    for number in range(10, 20):
+        cluster.produce(story(cluster.tenant, f"S{number}"))
+    until(lambda: cluster.quiet(20 * POSTINGS), 60)
+    first.send_signal(signal.SIGCONT)
+    for number in range(20, 30):
+        cluster.produce(story(cluster.tenant, f"S{number}"))
+    until(lambda: cluster.quiet(30 * POSTINGS), 60)
+
+    exact(cluster, 30)
+    cluster.stop(first)
+    cluster.stop(second)
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+def test_two_sinks_under_one_slot_book_nothing_twice(cluster):
+    cluster.start()
+    for number in range(5):
+        cluster.produce(story(cluster.tenant, f"S{number}"))
+    until(cluster.booked)
+    alone = cluster.epochs()
+    second = cluster.start()
+    until(lambda: cluster.epochs() > alone)
+    for number in range(5, 15):
+        cluster.produce(story(cluster.tenant, f"S{number}"))
+    until(lambda: cluster.quiet(15 * POSTINGS), 60)
+
+    exact(cluster, 15)
+    cluster.stop(second)
 
 
 def test_a_refused_posting_blocks_only_its_own_shipment(cluster):
