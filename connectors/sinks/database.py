@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.engine import make_url
 
 from connectors.applied import Applied, upsert
+from connectors.protocols import ConfigurationError
 from connectors.sinks.outbox_tables import METADATA, START
 from pipeline.settings import Settings
 
@@ -23,7 +24,7 @@ BUSY_MS: Final = 10_000
 _READS: Final = "milepost_reads"
 
 
-class OutboxError(RuntimeError):
+class OutboxError(ConfigurationError):
     """The outbox can't be used as it is; the message says what to do with it."""
 
 
