@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pipeline.cli import contract, dead_letters, local, policy, run, trail, verify
+from pipeline.cli import contract, dead_letters, erp, local, policy, run, trail, verify
 from pipeline.cli.terminal import Json, document, stdout
 from pipeline.settings import PREFIX, Settings
 
@@ -28,6 +28,7 @@ app.add_typer(policy.commands, name="policy")
 app.add_typer(run.commands, name="run")
 app.add_typer(trail.audit, name="audit")
 app.add_typer(dead_letters.commands, name="dead-letters")
+app.add_typer(erp.commands, name="erp")
 app.command()(verify.verify)
 app.command()(trail.claims)
 app.command()(trail.send)

@@ -88,7 +88,16 @@ def source(
 
 
 @commands.command()
-def sink(name: Annotated[str, typer.Argument(help="portal or erp")]) -> None:
+def sink(
+    name: Annotated[str, typer.Argument(help="portal or erp")],
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="A new ERP outbox: beginning, now, or a time; what is older posts nothing.",
+        ),
+    ] = "beginning",
+) -> None:
     """Carry approved milestones to a system."""
     with explained():
         settings, where = surroundings()
@@ -100,7 +109,7 @@ def sink(name: Annotated[str, typer.Argument(help="portal or erp")]) -> None:
         elif name == "erp":
             from connectors.sinks.erp import run_erp  # noqa: PLC0415
 
-            run_erp(settings, where.bootstrap, where.registry_url)
+            run_erp(settings, where.bootstrap, where.registry_url, start=start)
         else:
             fail(f"There is no sink {name!r}: choose portal or erp", WRONG_USE)
 

@@ -13,6 +13,7 @@ import orjson
 import typer
 from rich.console import Console
 
+from connectors.protocols import ConfigurationError
 from pipeline import settings as configuration
 from pipeline.contract.codec import UndecodableError
 from pipeline.contract.yaml_lines import InvalidFileError
@@ -58,7 +59,7 @@ def explained() -> Iterator[None]:
         fail(str(error), UNREACHABLE)
     except UnregisteredError as error:
         fail(str(error), UNREACHABLE)
-    except (SettingsError, AddressInUseError) as error:
+    except (SettingsError, AddressInUseError, ConfigurationError) as error:
         fail(str(error), WRONG_USE)
     except (InvalidFileError, BundleRefusedError, UndecodableError) as error:
         fail(str(error), FOUND)

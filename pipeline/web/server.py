@@ -86,12 +86,15 @@ def serve(
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=256)
+        listener = socket.create_server((host, port), family=family, backlog=256)
     except OSError as error:
         raise AddressInUseError(
             f"{host}:{port} can't be bound ({error.strerror}): choose another port, or 0 for a "
             "free one"
         ) from None
+    # Accepted sockets inherit it; without it each answer waits for the client's acknowledgement
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 @contextlib.contextmanager
