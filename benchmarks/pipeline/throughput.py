@@ -21,7 +21,7 @@ from pipeline import settings as configuration
 from pipeline.contract import codec, names
 from pipeline.contract import topics as contract_topics
 from pipeline.contract.bundle import load_bundle
-from pipeline.governance.entity import raw_event
+from pipeline.governance.claims import raw_event
 from pipeline.kafka import bundles, clients
 from pipeline.kafka import topics as cluster
 from pipeline.kafka.reading import read_to_end

@@ -18,6 +18,7 @@ from connectors.sinks.postings import PostingRules, load_postings
 from pipeline import settings as configuration
 from pipeline.cli.terminal import FOUND, WRONG_USE, Json, document, explained, fail, stdout
 from pipeline.cli.trail import iso, moment
+from pipeline.contract.names import data_root
 
 commands = typer.Typer(no_args_is_help=True, help="The ERP sink's outbox: look and decide.")
 _Entry = Annotated[str, typer.Argument(help="Its number or idempotency key, see `entries`.")]
@@ -113,7 +114,7 @@ def _opened() -> Iterator[tuple[Engine, PostingRules]]:
         settings = configuration.load()
         engine = open_outbox(database_url(settings))
         try:
-            yield engine, load_postings(settings.policy_dir)
+            yield engine, load_postings(settings.policy_dir or data_root() / "policy")
         except UnknownEntryError as error:
             fail(str(error), FOUND)
         finally:
