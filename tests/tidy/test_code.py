@@ -47,11 +47,13 @@ def test_few_modules_are_long():
 
 
 def test_functions_are_short():
+    """In tests, what only lists data may be longer."""
     too_long = [
         f"{module.at(node)}: {node.name} has {node.end_lineno - node.lineno + 1} lines"
         for module in modules()
         for node in module.nodes(*FUNCTIONS)
-        if node.end_lineno - node.lineno + 1 > FUNCTION_LINES_HARD
+        if (not module.where.startswith("tests/") or node.name.startswith("test_"))
+        and node.end_lineno - node.lineno + 1 > FUNCTION_LINES_HARD
     ]
     assert not too_long, f"longer than {FUNCTION_LINES_HARD} lines:{listed(too_long)}"
 
