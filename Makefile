@@ -43,8 +43,12 @@ lint: $(TEST_READY) ## Run ruff, mypy and the import contracts; name all that fa
 	check imports $(BIN)/lint-imports; \
 	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 
-properties: $(TEST_READY) ## Run the property tests with many more examples (takes long)
-	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -k properties --timeout=0 $(ARGS)
+properties: $(TEST_READY) ## Run the property tests with fresh seeds for MINUTES (10)
+	@end=$$(($$(date +%s) + 60 * $${MINUTES:-10})); runs=0; \
+	while [ $$(date +%s) -lt $$end ]; do \
+	  $(BIN)/python -m pytest -m hypothesis --hypothesis-seed=$$(date +%s) $(ARGS) || exit 1; \
+	  runs=$$((runs + 1)); \
+	done; echo "$$runs runs of all properties, each with another seed"
 
 bench: $(TEST_READY) ## Compare a governor worker with a hand-written loop on this machine
 	@$(BIN)/python -m benchmarks.pipeline.throughput $(ARGS)
