@@ -6,6 +6,7 @@ live. Must never show what the API would not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import date
 from itertools import groupby
@@ -20,7 +21,7 @@ from connectors.portal.api import Desk
 from connectors.portal.times import utc
 from connectors.portal.wording import readable
 from pipeline.governance.identity import Key
-from pipeline.governance.vocabulary import Domain
+from pipeline.governance.vocabulary import Assurance, Domain
 from pipeline.web.pages import Site
 from pipeline.web.problems import Problem
 
@@ -42,6 +43,8 @@ _MONTHS: Final = (
     "December",
 )
 
+_OFFSET: Final = re.compile(r"(?:UTC)?([+-])(\d\d):?(\d\d)?")
+
 
 class Entry(NamedTuple):
     """One line of the timeline: a milestone, or the want of one."""
@@ -57,6 +60,15 @@ class Day(NamedTuple):
     entries: list[Entry]
 
 
+class Former(NamedTuple):
+    """What a milestone was before its newest revision, as far as that differs."""
+
+    values: list[str]
+    by: str
+    """Who said so; empty: the same."""
+    provisional: bool
+
+
 def mount(app: FastAPI, desk: Desk) -> None:
     """Add the pages to the portal."""
     site = Site(
@@ -68,7 +80,7 @@ def mount(app: FastAPI, desk: Desk) -> None:
             "short": short,
             "town": town,
             "readable": readable,
-            "changes": changes,
+            "former": former,
         },
     )
     site.mount(app)
@@ -163,22 +175,24 @@ def days(milestones: Iterable[views.Milestone], missing: Iterable[views.Gap]) ->
     return found
 
 
-def changes(milestone: views.Milestone) -> list[tuple[str, str]]:
-    """What the newest revision changed against the one before: name and former value."""
-    if not milestone.previous or milestone.state == "retracted":
-        return []
+def former(milestone: views.Milestone) -> Former:
+    """What the revision before the newest said otherwise."""
+    if not milestone.previous:
+        return Former([], "", provisional=False)
     now, before = milestone.current, milestone.previous[0]
-    found = []
-    if clock(now.occurred) != clock(before.occurred) or (
-        now.occurred.local.date() != before.occurred.local.date()
-    ):
-        same_day = now.occurred.local.date() == before.occurred.local.date()
-        found.append(("time", clock(before.occurred) if same_day else short(before.occurred)))
-    if town(now.place) != town(before.place) and town(before.place):
-        found.append(("place", town(before.place)))
-    if now.by.platform != before.by.platform:
-        found.append(("by", f"{before.by.role_label} ({before.by.platform})"))
-    return found
+    values = []
+    if now.occurred.local.date() != before.occurred.local.date():
+        values.append(short(before.occurred))
+    elif clock(now.occurred) != clock(before.occurred):
+        values.append(clock(before.occurred))
+    if town(before.place) not in ("", town(now.place)):
+        values.append(town(before.place))
+    other = now.by.platform != before.by.platform
+    return Former(
+        values,
+        f"{before.by.role_label} · {before.by.platform}" if other else "",
+        provisional=before.assurance == Assurance.PROVISIONAL,
+    )
 
 
 def clock(moment: views.Moment) -> str:
@@ -189,8 +203,13 @@ def clock(moment: views.Moment) -> str:
 
 
 def zone_name(moment: views.Moment) -> str:
-    """Short name of the place's clocks."""
-    return moment.local.tzname() or "UTC"
+    """Short name of the place's clocks: `CET`, or `UTC-6` where only the offset is known."""
+    name = moment.local.tzname() or "UTC"
+    found = _OFFSET.fullmatch(name)
+    if found is None:
+        return name
+    sign, hours, minutes = found.groups()
+    return f"UTC{sign}{int(hours)}" + (f":{minutes}" if minutes not in (None, "00") else "")
 
 
 def day(on: date) -> str:

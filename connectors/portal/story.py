@@ -45,6 +45,7 @@ from pipeline.governance.vocabulary import (
 PLURALS: Final = {"shipment": "shipments", "order": "orders"}
 """Entity types with a page, and how they are called in addresses."""
 
+_COMPLETENESS: Final = {"PARTIAL": ", partial", "COMPLETE": ", complete"}
 _CENT: Final = Decimal("0.01")
 
 
@@ -251,6 +252,7 @@ def _stop(
         place=place,
         zone=None if site is None else site.zone,
         milestone=None if newest is None else newest.label,
+        provisional=newest is not None and newest.state == "provisional",
         occurred=None if newest is None else newest.current.occurred,
     )
 
@@ -342,7 +344,7 @@ def _quantity(quantity: Mapping[str, Any] | None) -> str | None:
     if quantity is None:
         return None
     value = unscaled(quantity["value"], QUANTITY_SCALE).normalize()
-    return f"{value:f} {quantity['unit']} ({quantity['completeness']})"
+    return f"{value:f} {quantity['unit']}{_COMPLETENESS.get(quantity['completeness'], '')}"
 
 
 def _amount(amount: int | None, currency: str | None) -> str | None:

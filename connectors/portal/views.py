@@ -108,7 +108,7 @@ class Milestone(_View):
     agree: list[str] = Field(description="Platforms that say the same")
     dissent: list[str] = Field(description="Platforms that say otherwise")
     document: str | None
-    quantity: str | None = Field(description="With its unit", examples=["12 PCE (PARTIAL)"])
+    quantity: str | None = Field(description="With its unit", examples=["12 PCE, partial"])
     amount: str | None = Field(description="With its currency", examples=["1250.00 USD"])
 
 
@@ -126,6 +126,7 @@ class Stop(_View):
     place: Place
     zone: str | None
     milestone: str | None = Field(description="Label of the newest standing fact there")
+    provisional: bool = Field(description="Whether that fact is provisional")
     occurred: Moment | None
 
 

@@ -35,9 +35,9 @@ function drawClocks() {
 
 function drawLive(on) {
   const live = document.getElementById("live");
-  live.hidden = false;
   live.classList.toggle("on", on);
-  live.textContent = on ? "Live" : "Connection lost, trying again";
+  live.title = on ? "Changes appear by themselves" : "Connection lost, trying again";
+  live.firstElementChild.textContent = `${live.title}.`;
 }
 
 function entries(root) {

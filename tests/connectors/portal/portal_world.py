@@ -27,7 +27,7 @@ CHICAGO = {
 }
 GOAL = ATLANTA | {"number": 3}
 LYON = {
-    "number": 1,
+    "number": 2,
     "role": "DESTINATION",
     "location": "LYS1",
     "name": "Lyon customer centre",
@@ -265,7 +265,44 @@ def delivered(now):
         status="delivered",
         linked=[],
         references=[],
-        stops=plan(LYON | {"number": 2}),
+        stops=plan(DALLAS, LYON),
+        updated=now,
+    )
+
+
+def under_way(now):
+    """SHP-3900: on the road, with an estimate that moved."""
+    here = {"entity_id": "SHP-3900", **CARRIER}
+    yield approved("departed", 1, occurred=now - 8 * HOUR, status_after="shipped", **here)
+    yield approved(
+        "eta.updated",
+        2,
+        occurred=now + 9 * HOUR,
+        classifier="ESTIMATED",
+        stop=GOAL,
+        status_after="shipped",
+        native_status="AG",
+        **here,
+    )
+    yield approved(
+        "eta.updated",
+        3,
+        revision=2,
+        action="ASSERT",
+        occurred=now + 11 * HOUR,
+        classifier="ESTIMATED",
+        stop=GOAL,
+        status_after="shipped",
+        reason="estimate_updated",
+        native_status="AG",
+        **here,
+    )
+    yield entity_status(
+        3,
+        entity_id="SHP-3900",
+        linked=[],
+        references=[],
+        stops=plan(DALLAS, CHICAGO, GOAL),
         updated=now,
     )
 
