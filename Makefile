@@ -13,6 +13,8 @@ RUN_READY := .venv/.ready-to-run
 TEST_READY := .venv/.ready-to-test
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt \
   PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet
+NOT_INSTALLED := echo "Not installed: pip needs a network, or a mirror in its configuration." >&2; \
+  exit 1
 
 # A virtual environment whose Python went away, or that was made in another folder, is made anew.
 $(shell [ -x $(BIN)/python ] && [ "$$(cat .venv/.made-in 2>/dev/null)" = "$(CURDIR)" ] \
@@ -63,12 +65,13 @@ clean: ## Remove the virtual environment and everything built (not .milepost/: m
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/.made-in:
-	@python=; for name in $${PYTHON:-python3 python3.13 python3.12 python3.11}; do \
+	@names="$${PYTHON:-python3 python3.13 python3.12 python3.11}"; python=; \
+	for name in $$names; do \
 	  "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	    && { python=$$name; break; }; \
 	done; \
 	[ -n "$$python" ] || { \
-	  echo "Milepost needs Python 3.11 or newer; found: $$(python3 --version 2>&1 | head -n 1)."; \
+	  echo "Milepost needs Python 3.11 or newer, and none is found as: $$names."; \
 	  echo "Install one, or name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; \
 	  exit 1; } >&2; \
 	"$$python" -c 'import ensurepip, venv' 2>/dev/null || { \
@@ -79,10 +82,10 @@ clean: ## Remove the virtual environment and everything built (not .milepost/: m
 
 $(RUN_READY): .venv/.made-in $(DECLARED)
 	@echo "Installing what Milepost needs to run (about 65 MB, once)"
-	@$(PIP) --editable .
+	@$(PIP) --editable . || { $(NOT_INSTALLED); }
 	@touch $@
 
 $(TEST_READY): .venv/.made-in $(DECLARED)
 	@echo "Installing what Milepost and its tests need (about 110 MB, once)"
-	@$(PIP) --editable '.[test]'
+	@$(PIP) --editable '.[test]' || { $(NOT_INSTALLED); }
 	@touch $@ $(RUN_READY)
