@@ -53,7 +53,9 @@ Language = Annotated[
     str | None,
     Query(alias="lang", description="Language of labels; default: Accept-Language", max_length=35),
 ]
-EntityId = Annotated[str, Path(description="Its id, in any usual spelling", max_length=256)]
+EntityId = Annotated[
+    str, Path(alias="id", description="Its id, in any usual spelling", max_length=256)
+]
 Moment = Annotated[
     str | None,
     Query(max_length=64, description="RFC 3339 with an offset", examples=["2026-11-04T10:05:00Z"]),
@@ -275,20 +277,9 @@ def routes(desk: Desk, live: Live) -> APIRouter:
 
 
 def _story_routes(api: APIRouter, desk: Desk, entity_type: str, plural: str) -> None:
+    # An id may hold a slash, so the longer address comes first
     @api.get(
-        f"/{plural}/{{entity_id}}",
-        tags=["stories"],
-        summary=f"The story of a{'n' if entity_type == 'order' else ''} {entity_type}",
-        name=f"get_{entity_type}",
-    )
-    def entity(
-        request: Request, entity_id: EntityId, tenant: Tenant = None, lang: Language = None
-    ) -> views.Entity:
-        """Status, milestones with what they were before, what is expected, stops and links."""
-        return desk.entity(desk.head(entity_type, entity_id, tenant), desk.language(request, lang))
-
-    @api.get(
-        f"/{plural}/{{entity_id}}/milestones",
+        f"/{plural}/{{id:path}}/milestones",
         tags=["stories"],
         summary="Milestones as they stood at a time, as they were known at a time",
         name=f"get_{entity_type}_milestones",
@@ -323,6 +314,18 @@ def _story_routes(api: APIRouter, desk: Desk, entity_type: str, plural: str) -> 
             milestones=told,
             freshness=desk.freshness(),
         )
+
+    @api.get(
+        f"/{plural}/{{id:path}}",
+        tags=["stories"],
+        summary=f"The story of a{'n' if entity_type == 'order' else ''} {entity_type}",
+        name=f"get_{entity_type}",
+    )
+    def entity(
+        request: Request, entity_id: EntityId, tenant: Tenant = None, lang: Language = None
+    ) -> views.Entity:
+        """Status, milestones with what they were before, what is expected, stops and links."""
+        return desk.entity(desk.head(entity_type, entity_id, tenant), desk.language(request, lang))
 
 
 def _time(field: str, text: str | None) -> datetime | None:

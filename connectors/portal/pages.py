@@ -137,7 +137,7 @@ def mount(app: FastAPI, desk: Desk) -> None:
 
 
 def _story_page(app: FastAPI, desk: Desk, draw: Any, entity_type: str, plural: str) -> None:
-    @app.get(f"/{plural}/{{entity_id}}", include_in_schema=False, name=f"{entity_type}_page")
+    @app.get(f"/{plural}/{{entity_id:path}}", include_in_schema=False, name=f"{entity_type}_page")
     def page(
         request: Request, entity_id: str, tenant: str | None = None, lang: str | None = None
     ) -> Response:

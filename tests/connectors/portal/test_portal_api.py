@@ -45,6 +45,12 @@ def test_an_id_in_another_spelling_is_understood_and_an_unknown_one_explained(si
     assert "search for any of its references" in missing.json()["detail"]
 
 
+def test_an_id_with_a_slash_has_an_address(site):
+    site.add(approved(entity_id="A/B"))
+    assert site.ask("/api/shipments/A%2FB").json()["id"] == "A/B"
+    assert site.ask("/api/shipments/A%2FB/milestones").json()["id"] == "A/B"
+
+
 def test_what_was_known_then_of_what_had_happened_by_then(site):
     at = [T0, T0 + HOUR, T0 + 2 * HOUR]
     records = [
@@ -255,9 +261,9 @@ def test_the_api_documents_itself(site):
     document = site.ask("/openapi.json").json()
     assert document["info"]["title"] == "Milepost portal"
     assert {
-        "/api/shipments/{entity_id}",
-        "/api/orders/{entity_id}",
-        "/api/shipments/{entity_id}/milestones",
+        "/api/shipments/{id}",
+        "/api/orders/{id}",
+        "/api/shipments/{id}/milestones",
         "/api/search",
         "/api/stream",
         "/healthz",
