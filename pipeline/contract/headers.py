@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from typing import Final
 
 from pipeline.contract.names import (
     DEAD_LETTER_PREFIX,
@@ -19,13 +20,23 @@ from pipeline.contract.names import (
     HEADER_ORIGIN,
     HEADER_TENANT,
 )
-from pipeline.governance.claims import Origin
+from pipeline.governance.claims import Origin, Raw
+from pipeline.governance.ledger import digest
 from pipeline.governance.reasons import MEANINGS, FailureClass, Reason
 
 Headers = list[tuple[str, bytes]]
 Given = Iterable[tuple[str, bytes | None]]
 
-_OURS = (DEAD_LETTER_PREFIX, "__connect.errors.", "kafka_dlt-", "__streams.errors.")
+FAMILIES: Final = (DEAD_LETTER_PREFIX, "__connect.errors.", "kafka_dlt-", "__streams.errors.")
+"""Prefixes of the headers that a dead letter gets; an origin's own ones of these are replaced."""
+DETAIL_CHARACTERS_MAX: Final = 300
+LETTER_BYTES_MAX: Final = 2_000_000
+"""Key, value and headers of a dead letter; what its topic takes, less Kafka's own overhead."""
+RECORD_OVERHEAD_BYTES: Final = 16
+"""What Kafka adds to a record, and to each of its headers, at most."""
+OMITTED: Final = f"{DEAD_LETTER_PREFIX}omitted"
+DIGEST: Final = f"{DEAD_LETTER_PREFIX}value-digest"
+SIZE: Final = f"{DEAD_LETTER_PREFIX}value-bytes"
 _CARRIED = frozenset({HEADER_ORIGIN, HEADER_HOPS})
 
 
@@ -77,27 +88,76 @@ def fingerprint(reason: Reason, stage: str, topic: str, detail: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+def size_of(key: bytes | None, value: bytes | None, headers: Given) -> int:
+    """Bytes of a record as Kafka counts them, rounded up."""
+    size = RECORD_OVERHEAD_BYTES + len(key or b"") + len(value or b"")
+    for name, content in headers:
+        size += RECORD_OVERHEAD_BYTES + len(name.encode()) + len(content or b"")
+    return size
+
+
 def dead_letter(
-    original: Given,
+    raw: Raw,
     origin: Origin,
     reason: Reason,
     stage: str,
     detail: str,
     policy_version: str,
     group: str,
-) -> Headers:
-    """Headers of a dead letter: the origin's own, then ours and three families people's tools know.
+) -> tuple[bytes | None, bytes | None, Headers]:
+    """Key, value and headers of a dead letter.
+
+    Key, value and headers are the origin's, byte for byte; then come ours and three families that
+    people's tools know. Compression lets a record through to a raw topic that is larger than any
+    dead letter may be. Then value, original headers and key are left out, in this order, as far as
+    it takes; `milepost.dlq.omitted` names them, and digest and origin stand for the value.
 
     Args:
-        original: headers of the record as it came.
+        raw: the record as it came.
         origin: where and when it first came in.
         reason: why it could not be governed.
         stage: step that refused it.
-        detail: a sentence for a person.
+        detail: a sentence for a person, cut to `DETAIL_CHARACTERS_MAX`.
         policy_version: bundle in force.
         group: consumer group that read it.
 
     """
+    if len(detail) > DETAIL_CHARACTERS_MAX:
+        detail = detail[: DETAIL_CHARACTERS_MAX - 1] + "…"
+    told = _told(origin, reason, stage, detail, policy_version, group)
+    key, value = raw.key, raw.value
+    kept = [(name, item or b"") for name, item in raw.headers if not name.startswith(FAMILIES)]
+    omitted = []
+    if size_of(key, value, [*kept, *told]) > LETTER_BYTES_MAX:
+        omitted.append("value")
+        told.append((DIGEST, digest(value).hex().encode()))
+        told.append((SIZE, str(len(value or b"")).encode()))
+        value = None
+        if size_of(key, value, [*kept, *told]) > LETTER_BYTES_MAX:
+            omitted.append("headers")
+            kept = []
+        if size_of(key, value, [*kept, *told]) > LETTER_BYTES_MAX:
+            omitted.append("key")
+            key = None
+        told.append((OMITTED, ",".join(omitted).encode()))
+    return key, value, [*kept, *told]
+
+
+def omitted_digest(headers: Given) -> bytes | None:
+    """Digest of the value that a dead letter left out; None: it has its value."""
+    found = dict(headers)
+    if OMITTED not in found:
+        return None
+    try:
+        return bytes.fromhex((found.get(DIGEST) or b"").decode())
+    except ValueError:
+        return b""
+
+
+def _told(
+    origin: Origin, reason: Reason, stage: str, detail: str, policy_version: str, group: str
+) -> Headers:
+    """Every header of ours."""
     meaning = MEANINGS[reason]
     place = json.dumps(origin._asdict(), separators=(",", ":"))
     failure = meaning.failure or FailureClass.DATA
@@ -142,7 +202,6 @@ def dead_letter(
         "message": text,
     }
     return [
-        *((name, value or b"") for name, value in original if not name.startswith(_OURS)),
         *((DEAD_LETTER_PREFIX + name, value.encode()) for name, value in ours.items()),
         *((f"__connect.errors.{name}", value.encode()) for name, value in connect.items()),
         *((f"kafka_dlt-{name}", raw) for name, raw in spring.items()),

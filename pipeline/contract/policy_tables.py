@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from pipeline.contract.bundle import Bundle, Dialect, Rule
+from pipeline.contract.bundle import (
+    Bundle,
+    Dialect,
+    EventTypeModel,
+    PlatformModel,
+    Rule,
+    SiteModel,
+)
 from pipeline.governance.policy import (
     Authority,
     DialectRow,
@@ -29,68 +37,22 @@ def compile_policy(bundle: Bundle) -> Policy:
     countries = {
         country: region for region, listed in heading.regions.items() for country in listed
     }
-    sites = {row.id: row for row in bundle.sites}
     return Policy(
         version=bundle.version,
         digest=bundle.digest(),
-        catalogue={
-            row.name: EventType(
-                name=row.name,
-                entity_type=row.entity.value,
-                cardinality=row.cardinality,
-                domain=row.domain,
-                rank=row.rank,
-                status=row.status,
-                partial_rank=row.partial_rank,
-                partial_status=row.partial_status,
-                stop_roles=frozenset(row.stop_roles),
-                predecessors=tuple(row.predecessors),
-                strict=row.strict,
-                sets_plan=row.sets_plan,
-                closed_by=tuple(row.closed_by),
-                estimate_as=row.estimate_as,
-            )
-            for row in bundle.event_types
-        },
-        platforms={
-            row.name: Platform(
-                name=row.name,
-                role=row.role,
-                tenant=row.tenant,
-                accounts=dict(row.accounts),
-                topics=frozenset(row.topics),
-                dialect=row.dialect,
-                id_rules={kind.value: tuple(rules) for kind, rules in row.ids.items()},
-                clock_tolerance_ms=_ms(row.clock_tolerance),
-                earliest_ms=_at(row.earliest),
-                country=row.country,
-                site_list=row.site_list,
-            )
-            for row in bundle.platforms
-        },
+        catalogue={row.name: _event_type(row) for row in bundle.event_types},
+        platforms={row.name: _platform(row) for row in bundle.platforms},
         dialects=_dialects(bundle.dialects),
-        sites={
-            row.id: Site(
-                id=row.id,
-                tenant=row.tenant,
-                name=row.name,
-                zone=row.zone,
-                country=row.country,
-                region=row.region or countries.get(row.country, row.country),
-                city=row.city,
-                subdivision=row.subdivision,
-            )
-            for row in bundle.sites
-        },
+        sites={row.id: _site(row, countries) for row in bundle.sites},
         site_codes={
             (listed, code.upper()): row.id
-            for row in sites.values()
+            for row in bundle.sites
             for listed, codes in row.codes.items()
             for code in codes
         },
         site_towns={
             (row.city.upper(), row.subdivision.upper(), row.country.upper()): row.id
-            for row in sites.values()
+            for row in bundle.sites
             if row.city
         },
         countries=countries,
@@ -103,6 +65,54 @@ def compile_policy(bundle: Bundle) -> Policy:
             reference_ms=_ms(heading.waits.reference),
             open_claims_max=heading.limits.open_claims,
         ),
+    )
+
+
+def _event_type(row: EventTypeModel) -> EventType:
+    return EventType(
+        name=row.name,
+        entity_type=row.entity.value,
+        cardinality=row.cardinality,
+        domain=row.domain,
+        rank=row.rank,
+        status=row.status,
+        partial_rank=row.partial_rank,
+        partial_status=row.partial_status,
+        stop_roles=frozenset(row.stop_roles),
+        predecessors=tuple(row.predecessors),
+        strict=row.strict,
+        sets_plan=row.sets_plan,
+        closed_by=tuple(row.closed_by),
+        estimate_as=row.estimate_as,
+    )
+
+
+def _platform(row: PlatformModel) -> Platform:
+    return Platform(
+        name=row.name,
+        role=row.role,
+        tenant=row.tenant,
+        accounts=dict(row.accounts),
+        topics=frozenset(row.topics),
+        dialect=row.dialect,
+        id_rules={kind.value: tuple(rules) for kind, rules in row.ids.items()},
+        clock_tolerance_ms=_ms(row.clock_tolerance),
+        earliest_ms=_at(row.earliest),
+        country=row.country,
+        site_list=row.site_list,
+    )
+
+
+def _site(row: SiteModel, countries: Mapping[str, str]) -> Site:
+    return Site(
+        id=row.id,
+        tenant=row.tenant,
+        name=row.name,
+        zone=row.zone,
+        country=row.country,
+        region=row.region or countries.get(row.country, row.country),
+        city=row.city,
+        subdivision=row.subdivision,
     )
 
 

@@ -24,8 +24,8 @@ Compatibility = Literal[
 FILE: Final = "topics.yaml"
 _DAY_MS = 86_400_000
 _PLATFORM_BYTES_MAX = 1_048_588
-# What we write holds a whole record of a platform plus headers of ours, so it may be larger
-_OWN_BYTES_MAX = 2_097_152
+OWN_BYTES_MAX: Final = 2_097_152
+"""What we write holds a whole record of a platform plus headers of ours, so it may be larger."""
 # Compaction leaves the newest segment alone: small segments keep recovery short
 _COMPACTED_SEGMENT_BYTES = 134_217_728
 _NAME = re.compile(r"^[a-z0-9]+(?:[.-][a-z0-9]+)*$")
@@ -74,7 +74,7 @@ class Topic(BaseModel):
         common = {
             "message.timestamp.type": "LogAppendTime",
             "min.insync.replicas": str(insync),
-            "max.message.bytes": str(_PLATFORM_BYTES_MAX if from_platform else _OWN_BYTES_MAX),
+            "max.message.bytes": str(_PLATFORM_BYTES_MAX if from_platform else OWN_BYTES_MAX),
         }
         if self.compacted:
             segment = str(_COMPACTED_SEGMENT_BYTES)

@@ -5,6 +5,7 @@ Must never compile a bundle or judge it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -12,9 +13,11 @@ from pipeline.contract import codec, names
 from pipeline.contract.bundle import Bundle, from_document
 from pipeline.governance.vocabulary import ControlKind
 from pipeline.kafka import clients
-from pipeline.kafka.reading import partitions_of, read_to_end
+from pipeline.kafka.reading import LogReader, Stored, partitions_of, read_to_end
 from pipeline.kafka.registry import Registry
 from pipeline.settings import Settings
+
+_LOG = logging.getLogger("milepost.kafka")
 
 
 class BundleRefusedError(Exception):
@@ -31,18 +34,61 @@ class Activation(NamedTuple):
     by: str
 
 
+def documents(settings: Settings, bootstrap: str) -> dict[str, bytes]:
+    """Every published document by version, the latest published last; not read yet.
+
+    Raises:
+        UnreachableError: Kafka is away.
+
+    """
+    found: dict[str, bytes] = {}
+    for record in read_to_end(settings, bootstrap, names.POLICY):
+        version = (record.key or b"").decode("utf-8", "replace")
+        found.pop(version, None)
+        if version and record.value is not None:
+            found[version] = record.value
+    return found
+
+
+def read(document: bytes) -> Bundle:
+    """The bundle in a published document.
+
+    Raises:
+        ValueError: it is none that this version of Milepost can read.
+
+    """
+    try:
+        return from_document(document)
+    except ValueError as error:
+        first = str(error).partition("\n")[0]
+        raise ValueError(f"no bundle of this version: {first}") from None
+
+
 def published(settings: Settings, bootstrap: str) -> dict[str, Bundle]:
-    """Every published bundle by version.
+    """Every published bundle that can be read, by version.
 
     Raises:
         UnreachableError: Kafka is away.
 
     """
     found = {}
-    for record in read_to_end(settings, bootstrap, names.POLICY):
-        if record.value is not None and record.key is not None:
-            found[record.key.decode()] = from_document(record.value)
+    for version, document in documents(settings, bootstrap).items():
+        try:
+            found[version] = read(document)
+        except ValueError as error:
+            _LOG.warning("published policy bundle %s is left out: %s", version, error)
     return found
+
+
+def in_force(settings: Settings, bootstrap: str) -> Bundle | None:
+    """The bundle that was activated last, on whichever partition; None: none that can be read.
+
+    Raises:
+        UnreachableError: Kafka is away.
+
+    """
+    told = sorted(activations(settings, bootstrap), key=lambda item: item.written_ms)
+    return published(settings, bootstrap).get(told[-1].version) if told else None
 
 
 def activations(settings: Settings, bootstrap: str) -> list[Activation]:
@@ -52,22 +98,26 @@ def activations(settings: Settings, bootstrap: str) -> list[Activation]:
         UnreachableError: Kafka is away.
 
     """
-    newest: dict[int, Activation] = {}
-    schema = codec.committed("control")
-    for record in read_to_end(settings, bootstrap, names.CONTROL):
-        try:
-            control = codec.decode(record.value or b"", schema)
-        except codec.UndecodableError:
-            continue
-        if control["kind"] == ControlKind.ACTIVATE:
-            newest[record.partition] = Activation(
-                record.partition,
-                control["policy_version"] or "",
-                control["policy_digest"] or "",
-                record.timestamp_ms,
-                control["issued_by"] or "",
-            )
-    return [newest[number] for number in sorted(newest)]
+    with LogReader(settings, bootstrap) as reader:
+        found = reader.newest(names.CONTROL, lambda record: _activation(record) is not None)
+    newest = {number: _activation(record) for number, record in found.items()}
+    return [item for _, item in sorted(newest.items()) if item is not None]
+
+
+def _activation(record: Stored) -> Activation | None:
+    try:
+        control = codec.decode(record.value or b"", codec.committed("control"))
+    except codec.UndecodableError:
+        return None
+    if control["kind"] != ControlKind.ACTIVATE:
+        return None
+    return Activation(
+        record.partition,
+        control["policy_version"] or "",
+        control["policy_digest"] or "",
+        record.timestamp_ms,
+        control["issued_by"] or "",
+    )
 
 
 def publish(
@@ -93,8 +143,8 @@ def publish(
         UnreachableError: Kafka or the registry is away.
 
     """
-    known = published(settings, bootstrap).get(bundle.version)
-    if known is not None and known.digest() != bundle.digest():
+    known = documents(settings, bootstrap).get(bundle.version)
+    if known is not None and not _same(known, bundle):
         raise BundleRefusedError(
             f"version {bundle.version} was published with other content: change `version` in"
             " bundle.yaml, a published version never changes"
@@ -103,12 +153,20 @@ def publish(
     if known is None:
         document = clients.Outgoing(names.POLICY, bundle.document(), bundle.version.encode())
         clients.deliver(producer, [document])
-    in_force = {item.partition: item.version for item in activations(settings, bootstrap)}
+    told = {item.partition: item.version for item in activations(settings, bootstrap)}
     numbers = partitions_of(settings, bootstrap, names.CONTROL)
-    due = [number for number in numbers if in_force.get(number) != bundle.version]
+    due = [number for number in numbers if told.get(number) != bundle.version]
     schema_id = registry.id_for(names.subject(names.CONTROL), "control")
     clients.deliver(producer, _activations(bundle, due, schema_id, by, why))
     return due
+
+
+def _same(document: bytes, bundle: Bundle) -> bool:
+    """Whether a published document is this bundle, as this version of Milepost reads it."""
+    try:
+        return read(document).digest() == bundle.digest()
+    except ValueError:
+        return False
 
 
 def _activations(

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.kafka import clients
 from pipeline.kafka.errors import UnreachableError
 from pipeline.settings import Settings
 
+Progress = Callable[[int, int], None]
+"""Told how many offsets were passed, and of how many."""
+
 _CALL_S = 10.0
 _STALL_S = 30.0
 _FETCH = 2_000
+_NEWEST = 16
 
 
 class Stored(NamedTuple):
@@ -30,6 +34,172 @@ class Stored(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes | None]]
+
+
+class Span(NamedTuple):
+    """Offsets [start, end) of a partition: what retention left, up to what is committed now."""
+
+    start: int
+    end: int
+
+
+class LogReader:
+    """One consumer that reads any topic, any number of times. Used by one thread.
+
+    Args:
+        settings: security settings pass through.
+        bootstrap: bootstrap servers.
+
+    """
+
+    def __init__(self, settings: Settings, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._consumer = clients.consumer(
+            settings,
+            bootstrap,
+            "milepost-reader",
+            "earliest",
+            **{"enable.partition.eof": True, "fetch.wait.max.ms": 50},
+        )
+        self._partitions: dict[str, list[int]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self._consumer.close()
+
+    def partitions(self, topic: str) -> list[int]:
+        """Partition numbers of a topic; empty if it doesn't exist.
+
+        Raises:
+            UnreachableError: no broker answers.
+
+        """
+        if not self._partitions.get(topic):
+            try:
+                known = self._consumer.list_topics(timeout=_CALL_S).topics
+            except KafkaException as error:
+                raise clients.unreachable(self._bootstrap, error) from None
+            self._partitions = {
+                name: sorted(item.partitions) for name, item in known.items() if item.error is None
+            }
+        return self._partitions.get(topic, [])
+
+    def span(self, topic: str, partition: int) -> Span:
+        """Where a partition starts and ends now.
+
+        Raises:
+            UnreachableError: no broker answers.
+
+        """
+        try:
+            found = self._consumer.get_watermark_offsets(
+                TopicPartition(topic, partition), timeout=_CALL_S, cached=False
+            )
+        except KafkaException as error:
+            raise clients.unreachable(self._bootstrap, error) from None
+        if found is None:
+            raise UnreachableError(f"Kafka at {self._bootstrap} does not say where {topic} ends")
+        return Span(*found)
+
+    def since(self, topic: str, partition: int, time_ms: int) -> int:
+        """Offset of the first record appended at or after a time, ms UTC; the end if none was.
+
+        Raises:
+            UnreachableError: no broker answers.
+
+        """
+        try:
+            (found,) = self._consumer.offsets_for_times(
+                [TopicPartition(topic, partition, time_ms)], timeout=_CALL_S
+            )
+        except KafkaException as error:
+            raise clients.unreachable(self._bootstrap, error) from None
+        return found.offset if found.offset >= 0 else self.span(topic, partition).end
+
+    def read(
+        self, topic: str, spans: Mapping[int, Span], progress: Progress | None = None
+    ) -> Iterator[Stored]:
+        """Committed records of these spans, each partition in order.
+
+        Raises:
+            UnreachableError: no broker answers, or reading stalls.
+
+        """
+        at = {number: span.start for number, span in spans.items() if span.start < span.end}
+        todo = set(at)
+        total = sum(spans[number].end - start for number, start in at.items())
+        passed = 0
+        self._consumer.assign([TopicPartition(topic, number, at[number]) for number in sorted(at)])
+        stalled = time.monotonic() + _STALL_S
+        while todo:
+            messages = self._consume()
+            if not messages and time.monotonic() > stalled:
+                raise UnreachableError(f"Reading {topic} stalls at {at}: is a transaction open?")
+            for message in messages:
+                number, offset = message.partition(), message.offset()
+                if number is None or offset is None or number not in todo:
+                    continue
+                error, before = message.error(), at[number]
+                if error is None and offset < spans[number].end:
+                    at[number] = offset + 1
+                    yield _stored(topic, number, offset, message)
+                elif error is None:
+                    at[number] = spans[number].end
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  its public name
+                    at[number] = max(offset, before)
+                else:
+                    raise clients.unreachable(self._bootstrap, KafkaException(error))
+                passed += min(at[number], spans[number].end) - before
+                if at[number] >= spans[number].end:
+                    todo.discard(number)
+            if messages:  # the time that the caller took doesn't count
+                stalled = time.monotonic() + _STALL_S
+            if progress is not None:
+                progress(passed, total)
+
+    def newest(
+        self,
+        topic: str,
+        wanted: Callable[[Stored], bool] = lambda _: True,
+        partitions: Iterable[int] | None = None,
+    ) -> dict[int, Stored]:
+        """The newest wanted record of each partition, found from the end backwards.
+
+        Raises:
+            UnreachableError: no broker answers, or reading stalls.
+
+        """
+        numbers = self.partitions(topic) if partitions is None else partitions
+        left = {number: self.span(topic, number) for number in numbers}
+        found: dict[int, Stored] = {}
+        step = _NEWEST
+        while left:
+            window = {
+                number: Span(max(span.start, span.end - step), span.end)
+                for number, span in left.items()
+            }
+            for record in self.read(topic, window):
+                if wanted(record):
+                    found[record.partition] = record
+            left = {
+                number: Span(span.start, window[number].start)
+                for number, span in left.items()
+                if number not in found and span.start < window[number].start
+            }
+            step *= 8
+        return found
+
+    def _consume(self) -> list[Message]:
+        try:
+            return self._consumer.consume(_FETCH, 0.2)
+        except KafkaException as error:
+            raise clients.unreachable(self._bootstrap, error) from None
 
 
 def partitions_of(settings: Settings, bootstrap: str, topic: str) -> list[int]:
@@ -51,7 +221,7 @@ def read_to_end(
     *,
     partitions: Iterable[int] | None = None,
     start: Mapping[int, int] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Stored]:
     """Committed records of a topic, each partition in order, up to what is its end now.
 
@@ -67,28 +237,13 @@ def read_to_end(
         UnreachableError: no broker answers, or reading stalls.
 
     """
-    numbers = partitions_of(settings, bootstrap, topic) if partitions is None else list(partitions)
-    if not numbers:
-        return
-    consumer = clients.consumer(
-        settings,
-        bootstrap,
-        "milepost-reader",
-        "earliest",
-        **{"enable.partition.eof": True, "fetch.wait.max.ms": 50},
-    )
-    try:
-        first, ends = _bounds(consumer, bootstrap, topic, numbers)
-        at = {number: max(first[number], (start or {}).get(number, 0)) for number in numbers}
-        begun = dict(at)
-        todo = {number for number in numbers if at[number] < ends[number]}
-        total = sum(ends[number] - at[number] for number in todo)
-        consumer.assign([TopicPartition(topic, number, at[number]) for number in sorted(todo)])
-        yield from _records(consumer, topic, at, ends, todo, progress, begun, total)
-    except KafkaException as error:
-        raise clients.unreachable(bootstrap, error) from None
-    finally:
-        consumer.close()
+    with LogReader(settings, bootstrap) as reader:
+        numbers = reader.partitions(topic) if partitions is None else list(partitions)
+        spans = {number: reader.span(topic, number) for number in numbers}
+        for number, offset in (start or {}).items():
+            if number in spans:
+                spans[number] = Span(max(offset, spans[number].start), spans[number].end)
+        yield from reader.read(topic, spans, progress)
 
 
 def ends_of(settings: Settings, bootstrap: str, topic: str) -> dict[int, int]:
@@ -98,74 +253,20 @@ def ends_of(settings: Settings, bootstrap: str, topic: str) -> dict[int, int]:
         UnreachableError: no broker answers.
 
     """
-    consumer = clients.consumer(settings, bootstrap, "milepost-reader", "earliest")
-    try:
-        return _bounds(consumer, bootstrap, topic, partitions_of(settings, bootstrap, topic))[1]
-    except KafkaException as error:
-        raise clients.unreachable(bootstrap, error) from None
-    finally:
-        consumer.close()
+    with LogReader(settings, bootstrap) as reader:
+        return {number: reader.span(topic, number).end for number in reader.partitions(topic)}
 
 
-def _bounds(
-    consumer: Consumer, bootstrap: str, topic: str, numbers: list[int]
-) -> tuple[dict[int, int], dict[int, int]]:
-    first, ends = {}, {}
-    for number in numbers:
-        found = consumer.get_watermark_offsets(
-            TopicPartition(topic, number), timeout=_CALL_S, cached=False
-        )
-        if found is None:
-            raise UnreachableError(f"Kafka at {bootstrap} does not say where {topic} ends")
-        first[number], ends[number] = found
-    return first, ends
-
-
-def _records(
-    consumer: Consumer,
-    topic: str,
-    at: dict[int, int],
-    ends: Mapping[int, int],
-    todo: set[int],
-    progress: Callable[[int, int], None] | None,
-    begun: Mapping[int, int],
-    total: int,
-) -> Iterator[Stored]:
-    stalled = time.monotonic() + _STALL_S
-    while todo:
-        messages = consumer.consume(_FETCH, 0.2)
-        if messages:
-            stalled = time.monotonic() + _STALL_S
-        elif time.monotonic() > stalled:
-            raise UnreachableError(f"Reading {topic} stalls at {at}: is a transaction open?")
-        for message in messages:
-            number = message.partition()
-            error = message.error()
-            if number is None or number not in todo:
-                continue
-            if error is not None:
-                if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  its public name
-                    raise KafkaException(error)
-                at[number] = message.offset() or at[number]
-            else:
-                offset = message.offset() or 0
-                if offset < ends[number]:
-                    at[number] = offset + 1
-                    yield Stored(
-                        topic,
-                        number,
-                        offset,
-                        message.timestamp()[1],
-                        _bytes(message.key()),
-                        _bytes(message.value()),
-                        _headers(message.headers()),
-                    )
-                else:
-                    at[number] = ends[number]
-            if at[number] >= ends[number]:
-                todo.discard(number)
-        if progress is not None:
-            progress(sum(at[number] - begun[number] for number in begun), total)
+def _stored(topic: str, number: int, offset: int, message: Message) -> Stored:
+    return Stored(
+        topic,
+        number,
+        offset,
+        message.timestamp()[1],
+        _bytes(message.key()),
+        _bytes(message.value()),
+        _headers(message.headers()),
+    )
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

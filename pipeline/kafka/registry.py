@@ -131,6 +131,10 @@ class Registry:
         self._allowed[subject] = frozenset(found)
         return self._allowed[subject]
 
+    def known_ids(self, subject: str) -> frozenset[int]:
+        """Ids of a subject that `ids` found before; asks nobody."""
+        return self._allowed.get(subject, frozenset())
+
     def allowed(self, subject: str, schema_id: int) -> bool:
         """Whether an id is one of the subject's; once known to be, it is not asked again.
 

@@ -89,6 +89,7 @@ def writer(config: LaneConfig, on_error: OnError, on_lost: OnDelivery) -> dict[s
         "batch.num.messages": 100_000,
         "batch.size": 1_000_000,
         "queue.buffering.max.messages": 1_000_000,
+        "message.max.bytes": config.output_bytes_max,
         "delivery.report.only.error": True,
         "on_delivery": on_lost,
         "error_cb": on_error,

@@ -7,6 +7,7 @@ up here. Must never decide about a record.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import gc
 import logging
@@ -130,10 +131,10 @@ class Decider:
                 load = functools.partial(self._lookups.find_policies, lacking.policies)
                 missing = await loop.run_in_executor(None, load)
                 if missing:
-                    why = f"policy bundle {', '.join(sorted(missing))} is not published"
-                    return Deferred(OUTAGE_S, why, None)
+                    faults = [f"policy bundle {name} {why}" for name, why in missing.items()]
+                    return Deferred(OUTAGE_S, "; ".join(sorted(faults)), None)
         except UnreachableError as error:
-            topics = frozenset(topic for topic, _ in lacking.schemas)
+            topics = frozenset().union(*lacking.schemas.values())
             return Deferred(OUTAGE_S, str(error), topics or None)
         return None
 
@@ -210,27 +211,9 @@ def build(
         record_bytes_max=settings.record_bytes_max,
     )
 
-    def tick(partition: int) -> Tick:
-        record = {"kind": ControlKind.TICK.value, "partition": partition}
-        value = codec.encode(record, codec.committed("control"), ids[names.CONTROL])
-        return Tick(str(partition).encode(), value)
-
-    extra: dict[str, Any] = {} if crash_point is None else {"crash_point": crash_point}
-    config = LaneConfig(
-        client={"bootstrap.servers": bootstrap, **settings.kafka_client()},
-        group=settings.governor_group,
-        slot=settings.governor_slot,
-        control_topic=names.CONTROL,
-        changelog_topic=names.CHANGELOG,
-        inputs=inputs,
-        batch_records_max=settings.governor_batch_records_max,
-        linger_s=settings.governor_linger_ms / 1_000,
-        session_ms=settings.governor_session_ms,
-        transaction_timeout_ms=settings.transaction_timeout_ms,
-        tick_interval_s=settings.tick_ms / 1_000,
-        tick=tick,
-        **extra,
-    )
+    config = _lane_config(settings, bootstrap, ids[names.CONTROL], inputs)
+    if crash_point is not None:
+        config = dataclasses.replace(config, crash_point=crash_point)
     app = LaneApp(
         settings.governor_group,
         datadir=settings.state_dir / "faust",
@@ -245,6 +228,31 @@ def build(
             batch.done(await decider.decide(batch))
 
     return app
+
+
+def _lane_config(
+    settings: Settings, bootstrap: str, control_id: int, inputs: frozenset[str]
+) -> LaneConfig:
+    def tick(partition: int) -> Tick:
+        record = {"kind": ControlKind.TICK.value, "partition": partition}
+        value = codec.encode(record, codec.committed("control"), control_id)
+        return Tick(str(partition).encode(), value)
+
+    return LaneConfig(
+        client={"bootstrap.servers": bootstrap, **settings.kafka_client()},
+        group=settings.governor_group,
+        slot=settings.governor_slot,
+        control_topic=names.CONTROL,
+        changelog_topic=names.CHANGELOG,
+        inputs=inputs,
+        batch_records_max=settings.governor_batch_records_max,
+        linger_s=settings.governor_linger_ms / 1_000,
+        session_ms=settings.governor_session_ms,
+        transaction_timeout_ms=settings.transaction_timeout_ms,
+        output_bytes_max=contract_topics.OWN_BYTES_MAX,
+        tick_interval_s=settings.tick_ms / 1_000,
+        tick=tick,
+    )
 
 
 def run_worker(app: LaneApp, log_level: str) -> None:

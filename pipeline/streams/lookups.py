@@ -1,14 +1,14 @@
 """What the topology may lack, looked up at the edge: schemas by id, policy bundles by version.
 
-An outage is told apart from an answer: an id that the registry doesn't know is asked again within
-a second and then refused; a registry that doesn't answer is waited for. Must never decide about a
-record.
+An outage is told apart from an answer: an id that is no version of its topic's subject is asked for
+again within a second and then refused; a registry that doesn't answer is waited for. Must never
+decide about a record.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from pipeline.contract import codec, names
@@ -23,7 +23,10 @@ from pipeline.streams.topology import Refused
 
 ASK_AGAIN_S: Final = 0.8
 REFUSED_FOR_S: Final = 60.0
-REFUSED_MAX: Final = 10_000
+REFUSED_MAX: Final = 200_000
+"""More than one batch can name; beyond it all refusals are forgotten."""
+STRANGERS_NAMED_MAX: Final = 50
+"""Ids of other subjects that one round asks about, only to name the reason more exactly."""
 
 
 class Lookups:
@@ -48,70 +51,103 @@ class Lookups:
     def expire(self) -> None:
         """Forget refusals that are old enough to ask again."""
         now = self._clock()
-        for name in [name for name, until in self._refused_until.items() if until <= now]:
+        everything = len(self._refused_until) > REFUSED_MAX
+        for name in [n for n, until in self._refused_until.items() if everything or until <= now]:
             del self._refused_until[name]
             self.schemas.pop(name, None)
+        for name in [n for n, first in self._asked.items() if first + REFUSED_FOR_S <= now]:
+            del self._asked[name]
 
-    def find_schemas(self, wanted: Iterable[tuple[str, int]]) -> frozenset[str]:
-        """Look schemas up by topic and id.
+    def find_schemas(self, wanted: Mapping[tuple[str, int], frozenset[str]]) -> frozenset[str]:
+        """Look schemas up.
+
+        However many ids are made up, it costs a few requests for each topic.
+
+        Args:
+            wanted: by topic and id, the inputs that wait for it.
 
         Returns:
-            Topics that must wait: their id was not found and is asked for once more.
+            Inputs that must wait: an id was not found and is asked for once more.
 
         Raises:
             RegistryUnavailableError: nobody can tell now.
 
         """
-        waiting = set()
-        for topic, number in wanted:
-            found = self._ask(topic, number)
-            if found is None:
-                waiting.add(topic)
-            elif isinstance(found, Refused):
-                self._refuse((topic, number), found)
-            else:
-                self.schemas[topic, number] = found
-                self._asked.pop((topic, number), None)
+        waiting: set[str] = set()
+        asked_about = 0
+        allowed = {topic: self._allowed(topic, wanted) for topic in {topic for topic, _ in wanted}}
+        for (topic, number), inputs in wanted.items():
+            if number in allowed[topic]:
+                self._learn(topic, number)
+                continue
+            first = self._asked.setdefault((topic, number), self._clock())
+            if self._clock() - first < ASK_AGAIN_S:
+                waiting |= inputs
+                continue
+            asked_about += 1
+            named = asked_about <= STRANGERS_NAMED_MAX
+            self._refuse(topic, number, self._stranger(topic, number, named=named))
         return frozenset(waiting)
 
-    def find_policies(self, versions: frozenset[str]) -> frozenset[str]:
+    def find_policies(self, versions: Iterable[str]) -> dict[str, str]:
         """Load published bundles.
 
         Returns:
-            Versions that are not published yet.
+            By version, why it can't be used: it is not published, or can't be read.
 
         Raises:
             UnreachableError: Kafka is away.
 
         """
-        for version, bundle in bundles.published(self._settings, self._bootstrap).items():
-            if version not in self.policies:
-                self.policies[version] = compile_policy(bundle)
-        return versions - self.policies.keys()
+        missing: dict[str, str] = {}
+        found = bundles.documents(self._settings, self._bootstrap)
+        for version in set(versions) - self.policies.keys():
+            if version not in found:
+                missing[version] = "is not published: run `milepost policy publish`"
+                continue
+            try:
+                self.policies[version] = compile_policy(bundles.read(found[version]))
+            except ValueError as error:
+                missing[version] = f"can't be used by this Milepost ({str(error)[:200]})"
+        return missing
 
-    def _ask(self, topic: str, number: int) -> codec.Schema | Refused | None:
-        """A schema, a refusal, or None: not found, to be asked once more."""
+    def _allowed(
+        self, topic: str, wanted: Mapping[tuple[str, int], frozenset[str]]
+    ) -> frozenset[int]:
+        """Ids of the topic's subject, as far as these are concerned."""
+        subject = names.subject(topic)
+        numbers = {number for name, number in wanted if name == topic}
+        known = self._registry.known_ids(subject)
+        return known if numbers <= known else self._registry.ids(subject)
+
+    def _learn(self, topic: str, number: int) -> None:
+        """Take up a schema of the topic's own subject, unless it is a danger."""
         definition = self._registry.schema(number)
         if definition is None:
-            first = self._asked.setdefault((topic, number), self._clock())
-            if self._clock() - first < ASK_AGAIN_S:
-                return None
-            return Refused(Reason.UNKNOWN_SCHEMA, f"schema id {number} of {topic}")
+            detail = f"schema id {number} of {topic} is no Avro record"
+            self._refuse(topic, number, Refused(Reason.SCHEMA_NOT_ALLOWED, detail))
+            return
         findings = unsafe(definition)
         if findings:
-            detail = f"schema id {number} could crash a reader: {findings[0]}"
-            return Refused(Reason.SCHEMA_NOT_ALLOWED, detail)
-        if not self._registry.allowed(names.subject(topic), number):
+            detail = f"schema id {number} could crash a reader: {findings[0].why}"
+            self._refuse(topic, number, Refused(Reason.SCHEMA_NOT_ALLOWED, detail))
+            return
+        try:
+            self.schemas[topic, number] = codec.parse(definition)
+        except Exception as error:  # noqa: BLE001  a stranger's schema must not stop the worker
+            detail = f"schema id {number} can't be used: {type(error).__name__} {error}"
+            self._refuse(topic, number, Refused(Reason.SCHEMA_NOT_ALLOWED, detail))
+        else:
+            self._asked.pop((topic, number), None)
+
+    def _stranger(self, topic: str, number: int, *, named: bool) -> Refused:
+        """Why an id that is none of the topic's own can't be used."""
+        if named and self._registry.schema(number) is not None:
             detail = f"schema id {number} is no version of {names.subject(topic)}"
             return Refused(Reason.SCHEMA_NOT_ALLOWED, detail)
-        return codec.parse(definition)
+        return Refused(Reason.UNKNOWN_SCHEMA, f"schema id {number} of {topic}")
 
-    def _refuse(self, name: tuple[str, int], refused: Refused) -> None:
-        if len(self._refused_until) >= REFUSED_MAX:
-            for known in self._refused_until:
-                self.schemas.pop(known, None)
-            self._refused_until.clear()
-            self._asked.clear()
-        self.schemas[name] = refused
-        self._refused_until[name] = self._clock() + REFUSED_FOR_S
-        self._asked.pop(name, None)
+    def _refuse(self, topic: str, number: int, refused: Refused) -> None:
+        self.schemas[topic, number] = refused
+        self._refused_until[topic, number] = self._clock() + REFUSED_FOR_S
+        self._asked.pop((topic, number), None)

@@ -96,7 +96,8 @@ class Surroundings:
 class Lacking:
     """What must be looked up before this run can be made; nothing has changed."""
 
-    schemas: frozenset[tuple[str, int]] = frozenset()
+    schemas: Mapping[tuple[str, int], frozenset[str]] = field(default_factory=dict)
+    """By topic and id: the inputs whose records wait for it."""
     policies: frozenset[str] = frozenset()
     no_policy: bool = False
     """No bundle has been activated for this partition yet."""
@@ -176,7 +177,7 @@ def _lacking(
 ) -> Lacking | None:
     """What has to be looked up first."""
     schemas, policies = surroundings.schemas, surroundings.policies
-    missing: set[tuple[str, int]] = set()
+    missing: dict[tuple[str, int], set[str]] = {}
     named: set[str] = set()
     for record in records:
         name = _schema_name(record, surroundings.record_bytes_max)
@@ -184,13 +185,13 @@ def _lacking(
             continue
         found = schemas.get(name)
         if found is None:
-            missing.add(name)
+            missing.setdefault(name, set()).add(record.topic)
         elif record.topic == names.CONTROL and isinstance(found, Schema):
             control = _try(record.value or b"", found, CONTROL)
             if isinstance(control, dict) and control["kind"] == ControlKind.ACTIVATE:
                 named.add(control["policy_version"] or "")
     if missing:
-        return Lacking(schemas=frozenset(missing))
+        return Lacking(schemas={name: frozenset(waiting) for name, waiting in missing.items()})
     if state.policy_version is not None:
         named.add(state.policy_version)
     elif not named:
@@ -202,7 +203,7 @@ def _lacking(
 def _schema_name(record: Taken, bytes_max: int) -> tuple[str, int] | None:
     """Topic and id by which a record's schema is allowed; None: it has none that matters."""
     value = record.value
-    if value is None or len(value) > bytes_max:
+    if value is None or _size(record) > bytes_max:
         return None
     try:
         number = codec.schema_id(value)
@@ -215,6 +216,10 @@ def _schema_name(record: Taken, bytes_max: int) -> tuple[str, int] | None:
             return None
         return (record.topic if found is None else found[0].topic), number
     return record.topic, number
+
+
+def _size(record: Taken) -> int:
+    return headers.size_of(record.key, record.value, record.headers or ())
 
 
 def _try(value: bytes, written: Schema, wanted: str) -> Record | UndecodableError:
@@ -260,8 +265,9 @@ def _decode(surroundings: Surroundings, partition: int, record: Taken) -> _Decod
 def _read(
     surroundings: Surroundings, record: Taken, value: bytes | None
 ) -> tuple[Refused | None, Record | None]:
-    if value is not None and len(value) > surroundings.record_bytes_max:
-        detail = f"{len(value)} bytes, at most {surroundings.record_bytes_max} are read"
+    size = _size(record)
+    if size > surroundings.record_bytes_max:
+        detail = f"{size} bytes, at most {surroundings.record_bytes_max} are read"
         return Refused(Reason.RECORD_TOO_LARGE, detail), None
     try:
         codec.schema_id(value)
@@ -423,8 +429,8 @@ def _write_outputs(
         outputs.append(Output(names.APPROVED, own, key, value, told))
         governed.approved_received.append(record["received"])
     for letter in work.dead_letters:
-        told = headers.dead_letter(
-            letter.raw.headers,
+        letter_key, kept, told = headers.dead_letter(
+            letter.raw,
             letter.origin,
             letter.reason,
             letter.stage,
@@ -432,7 +438,7 @@ def _write_outputs(
             work.policy.version,
             surroundings.group,
         )
-        outputs.append(Output(names.DEAD_LETTER, own, letter.raw.key, letter.raw.value, told))
+        outputs.append(Output(names.DEAD_LETTER, own, letter_key, kept, told))
     for reroute in work.reroutes:
         key = reroute.key.encode()
         target = partition_of(key, surroundings.partitions)

@@ -1,0 +1,125 @@
+"""What an audit read and what it found.
+
+Must never judge.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+Record = dict[str, Any]
+FINDINGS_MAX: Final = 20
+"""Violations of one rule that are told one by one; the rest is counted."""
+RULES: Final = {
+    "chain": "blocks are consecutive and each names the hash of the one before",
+    "tiling": "blocks tile every input without gap or overlap",
+    "counts": "verdicts add up to the records of every input",
+    "inputs": "every verdict is about a record that is there, byte for byte",
+    "unread": "no record of an input is passed over",
+    "lost": "retention took no record before it was read",
+    "approved": "every approved verdict has exactly one approved record, and the other way round",
+    "carried": "an approved record carries what its claim says",
+    "sequence": "entity_seq and revisions count without gap, in order",
+    "status": "each entity's current story is as far as its approved records",
+    "dead_letters": "every dead-lettered verdict has its record, byte for byte, in order",
+    "rerouted": "every rerouted verdict has exactly one re-keyed record",
+    "state": "the workers' state is the one that the ledger vouches for",
+}
+
+
+class Violation(NamedTuple):
+    """A rule that does not hold, and where; offset -1: nowhere in particular."""
+
+    rule: str
+    topic: str
+    partition: int
+    offset: int
+    detail: str
+
+    def __str__(self) -> str:
+        """One line for a terminal."""
+        where = f"{self.topic}[{self.partition}]" + ("" if self.offset < 0 else f"@{self.offset}")
+        return f"{self.rule}: {where}: {self.detail}"
+
+
+class Beyond(NamedTuple):
+    """Decided records of a topic that retention has removed since: not compared any more."""
+
+    topic: str
+    partition: int
+    records: int
+
+
+class Input(NamedTuple):
+    """How one input adds up: records that are there, and what the ledger says of them."""
+
+    topic: str
+    partition: int
+    records: int
+    decided: int
+    pending: int
+    """Not decided when the ledger was read."""
+
+
+@dataclass
+class Report:
+    """What was read and what was found."""
+
+    partitions: int = 0
+    blocks: int = 0
+    records: int = 0
+    approved: int = 0
+    dead_letters: int = 0
+    lost: int = 0
+    """Offsets that retention took before they were read; the ledger says so."""
+    inputs: list[Input] = field(default_factory=list)
+    beyond: list[Beyond] = field(default_factory=list)
+    dispositions: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    broken: Counter[str] = field(default_factory=Counter)
+    """Violations by rule."""
+    violations: list[Violation] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        """Whether every rule holds."""
+        return not self.broken
+
+    @property
+    def pending(self) -> int:
+        """Input records that were not decided when the ledger was read."""
+        return sum(item.pending for item in self.inputs)
+
+    @property
+    def unreadable(self) -> int:
+        """Decided records that retention has removed since."""
+        return sum(item.records for item in self.beyond)
+
+    def flag(self, rule: str, topic: str, partition: int, offset: int, detail: str) -> None:
+        """Note a violation."""
+        self.broken[rule] += 1
+        if self.broken[rule] <= FINDINGS_MAX:
+            self.violations.append(Violation(rule, topic, partition, offset, detail))
+
+    def document(self) -> Record:
+        """As one JSON value."""
+        return {
+            "clean": self.clean,
+            "partitions": self.partitions,
+            "blocks": self.blocks,
+            "records": self.records,
+            "approved": self.approved,
+            "dead_letters": self.dead_letters,
+            "pending": self.pending,
+            "lost": self.lost,
+            "unreadable": self.unreadable,
+            "beyond_retention": [item._asdict() for item in self.beyond],
+            "inputs": [item._asdict() for item in self.inputs],
+            "dispositions": dict(self.dispositions),
+            "reasons": dict(self.reasons),
+            "rules": RULES,
+            "broken": dict(self.broken),
+            "violations": [item._asdict() for item in self.violations],
+        }
