@@ -13,15 +13,7 @@ import fastavro
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 
-def main() -> None:
-    spec = json.loads(sys.argv[1])
-    raw = fastavro.parse_schema(spec["raw_schema"])
-    approved = fastavro.parse_schema(spec["approved_schema"])
-    head = b"\0" + spec["approved_id"].to_bytes(4, "big")
-    owners = dict(spec["owners"])
-    meaning = spec["dialect"]
-    seen: dict[bytes, dict[str, None]] = {}
-    last: dict[bytes, tuple[str, int]] = {}
+def clients(spec):
     common = {"bootstrap.servers": spec["bootstrap"]}
     consumer = Consumer(
         common
@@ -39,6 +31,19 @@ def main() -> None:
     )
     producer.init_transactions(30)
     consumer.subscribe(spec["topics"])
+    return consumer, producer
+
+
+def main() -> None:
+    spec = json.loads(sys.argv[1])
+    raw = fastavro.parse_schema(spec["raw_schema"])
+    approved = fastavro.parse_schema(spec["approved_schema"])
+    head = b"\0" + spec["approved_id"].to_bytes(4, "big")
+    owners = dict(spec["owners"])
+    meaning = spec["dialect"]
+    seen: dict[bytes, dict[str, None]] = {}
+    last: dict[bytes, tuple[str, int]] = {}
+    consumer, producer = clients(spec)
     left = spec["events"]
     while left > 0:
         messages = [m for m in consumer.consume(spec["batch"], 0.1) if m.error() is None]

@@ -6,6 +6,7 @@ process.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -120,13 +121,10 @@ def configuration_root():
 
 
 def cpu_of(process, seen):
-    try:
-        tree = [process, *process.children(recursive=True)]
-        for member in tree:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for member in (process, *process.children(recursive=True)):
             times = member.cpu_times()
             seen[member.pid] = times.user + times.system
-    except psutil.NoSuchProcess:
-        pass
     return sum(seen.values())
 
 

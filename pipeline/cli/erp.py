@@ -1,4 +1,7 @@
-"""`milepost erp`: the ERP sink's outbox, and what a person decides about it."""
+"""`milepost erp`: the ERP sink's outbox, and what a person decides about it.
+
+Must never call the ERP: the sink does.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import json
 
 import httpx
 import pytest
-from openapi_check import undocumented
+from undocumented_api import undocumented
 from portal_records import HOUR, MINUTE, T0, approved, entity_status
 from portal_site import PortalSite
 from portal_world import settle
