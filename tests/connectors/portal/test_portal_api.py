@@ -6,10 +6,10 @@ import json
 
 import httpx
 import pytest
-from undocumented_api import undocumented
 from portal_records import HOUR, MINUTE, T0, approved, entity_status
 from portal_site import PortalSite
 from portal_world import settle
+from undocumented_api import undocumented
 
 from connectors.portal import fresh, store, tables
 from connectors.portal.writer import StoreWriter
