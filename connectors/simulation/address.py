@@ -29,6 +29,11 @@ class Addresses:
         self._topics[STRANGER] = self._topics[TMS_NA]
         self._rules = {row.name: row.ids for row in bundle.platforms}
 
+    @property
+    def topics(self) -> frozenset[str]:
+        """All raw topics that are written to."""
+        return frozenset(self._topics.values())
+
     def topic(self, statement: Statement) -> str:
         """Raw topic that a platform writes to."""
         return self._topics[statement.platform]

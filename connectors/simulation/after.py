@@ -62,7 +62,7 @@ def book(shown: Shown, postings: Iterable[Mapping[str, Any]]) -> None:
 
     """
     for item in postings:
-        shown.postings[item["posting"], item["entity_id"], item["key"]] += 1
+        shown.postings[item["posting"], item["entity"], item["key"]] += 1
 
 
 def _status_ranks(bundle: Bundle) -> dict[str, int]:

@@ -13,7 +13,7 @@ from pipeline.contract.bundle import Bundle
 
 SUFFIX: Final = "-demo"
 HOUR_IN_SECONDS: Final = 1
-WAIT: Final = timedelta(seconds=20)
+WAIT: Final = timedelta(seconds=16)
 """Longest wait for a region, a stop, a predecessor or a reference."""
 
 

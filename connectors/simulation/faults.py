@@ -30,8 +30,15 @@ Said = list[Statement]
 Fate = tuple[str, Reason]
 """How a claim ends: its last disposition or change, and the reason of that."""
 
-OWNER_DELAY_S: Final = 9.0
+OWNER_DELAY_S: Final = 7.0
 """How long a slow owner keeps silent: longer than the longest silence of the demo's bundle."""
+
+
+class Mark(NamedTuple):
+    """What the name means that a statement carries, and how such statements end."""
+
+    words: str
+    meets: frozenset[Fate]
 
 
 class Fault(NamedTuple):
@@ -40,8 +47,6 @@ class Fault(NamedTuple):
     name: str
     share: float
     """Of all shipments."""
-    meets: frozenset[Fate]
-    """How the statements end that carry its name."""
     apply: Callable[[Shipment, Said, random.Random], Said]
 
 
@@ -64,7 +69,6 @@ def afflict(shipment: Shipment, said: Said, roll: random.Random) -> Said:
 
 
 def _late_batch(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    """The carrier's file of the whole journey arrives the day after."""
     ends = [item.at_ms for item in shipment.story if item.event_type == "delivered"]
     sent_ms = max(ends) + roll.randrange(2, 12) * HOUR_MS
     return [
@@ -76,7 +80,6 @@ def _late_batch(shipment: Shipment, said: Said, roll: random.Random) -> Said:
 
 
 def _owner_late(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
-    """The owner's departure arrives when the goods are already delivered."""
     ends = [item.at_ms for item in shipment.story if item.event_type == "delivered"]
     return _change(
         said,
@@ -87,7 +90,6 @@ def _owner_late(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
 
 
 def _conflicting_shipped(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    """The carrier's departure is another than the owner's."""
     wrong_ms = roll.choice((-1, 1)) * roll.randrange(45, 200) * MINUTE_MS
     return _change(
         said,
@@ -98,12 +100,10 @@ def _conflicting_shipped(shipment: Shipment, said: Said, roll: random.Random) ->
 
 
 def _portal_shipped(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    """The portal reports the departure when the goods leave the warehouse."""
     return [*said, _self_report(shipment, "departed", _true(shipment, "goods.issued"), roll)]
 
 
 def _portal_delivered(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    """The portal reports the delivery of the plan, hours before it happens."""
     early = _true(shipment, "delivered").at_ms - roll.randrange(90, 300) * MINUTE_MS
     stated = _true(shipment, "delivered")._replace(at_ms=early)
     return [*said, _self_report(shipment, "delivered", stated, roll)]
@@ -121,7 +121,6 @@ def _self_report(
 
 
 def _local_time(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
-    """The carrier sends local times as if they were UTC."""
 
     def mistaken(item: Statement) -> Statement:
         if item.platform != shipment.carrier or item.about is None or item.about.stop is None:
@@ -136,7 +135,6 @@ def _local_time(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
 
 
 def _delivery_estimate(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    """The TMS says DELIVERED of a delivery that it only expects."""
     tms = TMS_OF[shipment.region]
     sent_ms = _true(shipment, "departed").at_ms + roll.randrange(30, 240) * MINUTE_MS
     extra = [
@@ -154,7 +152,6 @@ def _delivery_estimate(shipment: Shipment, said: Said, roll: random.Random) -> S
 
 
 def _estimate_late(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    """An estimate of a delivery that has already happened."""
     stop = shipment.drops[0]
     delivered = _true(shipment, "delivered")
     sent_ms = delivered.at_ms + roll.randrange(90, 300) * MINUTE_MS
@@ -169,7 +166,6 @@ def _estimate_late(shipment: Shipment, said: Said, roll: random.Random) -> Said:
 
 
 def _owner_corrects(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    """The owner errs, and puts it right hours later."""
     tms, event_type = TMS_OF[shipment.region], roll.choice(("departed", "delivered"))
     wrong_ms = roll.choice((-1, 1)) * roll.randrange(40, 300) * MINUTE_MS
     right = _of(said, tms, event_type)[0]
@@ -182,7 +178,6 @@ def _owner_corrects(shipment: Shipment, said: Said, roll: random.Random) -> Said
 
 
 def _owner_mistaken(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    """The owner errs and never knows: nobody else may say otherwise."""
     wrong_ms = roll.choice((-1, 1)) * roll.randrange(45, 160) * MINUTE_MS
     return _change(
         said,
@@ -193,14 +188,12 @@ def _owner_mistaken(shipment: Shipment, said: Said, roll: random.Random) -> Said
 
 
 def _owner_slow(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    """The owner keeps silent past the deadline, then says the same as its deputy."""
     event_type = roll.choice(("departed", "delivered"))
     said = _held_back(said, TMS_OF[shipment.region], event_type, "owner_slow")
     return _change(said, shipment.carrier, event_type, lambda item: item.but(fault="stood_in"))
 
 
 def _owner_slow_differs(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    """The owner keeps silent past the deadline, then says otherwise than its deputy."""
     event_type = roll.choice(("departed", "delivered"))
     wrong_ms = roll.randrange(45, 150) * MINUTE_MS
     said = _held_back(said, TMS_OF[shipment.region], event_type, "owner_slow")
@@ -213,14 +206,12 @@ def _owner_slow_differs(shipment: Shipment, said: Said, roll: random.Random) -> 
 
 
 def _owner_silent(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    """The owner never speaks; the carrier stands in."""
     event_type = roll.choice(("departed", "delivered"))
     said = _without(said, TMS_OF[shipment.region], event_type)
     return _change(said, shipment.carrier, event_type, lambda item: item.but(fault="owner_silent"))
 
 
 def _telephone(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    """Neither owner nor carrier speaks; somebody rings the operations desk."""
     said = _without(said, TMS_OF[shipment.region], "departed")
     said = _without(said, shipment.carrier, "departed")
     desk = PLATFORMS[OPS_DESK]
@@ -230,7 +221,6 @@ def _telephone(shipment: Shipment, said: Said, roll: random.Random) -> Said:
 
 
 def _warehouse_silent(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
-    """The warehouse never says that the goods left; Europe's TMS does."""
     if shipment.region != "EU":
         return said
     said = _without(said, WMS, "goods.issued")
@@ -239,7 +229,6 @@ def _warehouse_silent(shipment: Shipment, said: Said, _roll: random.Random) -> S
 
 
 def _charge_early(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    """The freight charge is posted while the goods are still on their way."""
     sent_ms = _true(shipment, "departed").at_ms + roll.randrange(10, 60) * MINUTE_MS
     return _change(
         said,
@@ -252,7 +241,6 @@ def _charge_early(shipment: Shipment, said: Said, roll: random.Random) -> Said:
 
 
 def _tender_late(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
-    """The carrier names stops by number before the tender that lists them has come."""
     sent_ms = _true(shipment, "departed").at_ms + 60 * MINUTE_MS
     said = _change(
         said,
@@ -314,32 +302,90 @@ def _shifted(item: Statement, by_ms: int) -> Statement:
     return item.but(occurred=item.event["occurred"] + by_ms)
 
 
+FAULTS: Final[Mapping[str, Fault]] = {
+    fault.name: fault
+    for fault in (
+        Fault("late_batch", 0.10, _late_batch),
+        Fault("owner_late", 0.05, _owner_late),
+        Fault("conflicting_shipped", 0.08, _conflicting_shipped),
+        Fault("portal_shipped", 0.12, _portal_shipped),
+        Fault("portal_delivered", 0.04, _portal_delivered),
+        Fault("local_time", 0.06, _local_time),
+        Fault("delivery_estimate", 0.07, _delivery_estimate),
+        Fault("estimate_late", 0.04, _estimate_late),
+        Fault("owner_corrects", 0.07, _owner_corrects),
+        Fault("owner_mistaken", 0.01, _owner_mistaken),
+        Fault("owner_slow", 0.04, _owner_slow),
+        Fault("owner_slow_differs", 0.03, _owner_slow_differs),
+        Fault("owner_silent", 0.04, _owner_silent),
+        Fault("telephone", 0.02, _telephone),
+        Fault("warehouse_silent", 0.03, _warehouse_silent),
+        Fault("charge_early", 0.04, _charge_early),
+        Fault("tender_late", 0.04, _tender_late),
+    )
+}
 _CONFIRMED = (Change.CONFIRMED.value, Reason.OWNER_CONFIRMED_DEPUTY)
-_TABLE = (
-    Fault("late_batch", 0.10, frozenset({AGREED}), _late_batch),
-    Fault("owner_late", 0.05, frozenset({APPROVED}), _owner_late),
-    Fault("conflicting_shipped", 0.08, frozenset({DIFFERED}), _conflicting_shipped),
-    Fault("portal_shipped", 0.12, frozenset({NOT_OWNER, AGREED}), _portal_shipped),
-    Fault("portal_delivered", 0.04, frozenset({NOT_OWNER}), _portal_delivered),
-    Fault("local_time", 0.06, frozenset({DIFFERED}), _local_time),
-    Fault("delivery_estimate", 0.07, frozenset({APPROVED}), _delivery_estimate),
-    Fault("estimate_late", 0.04, frozenset({ACTUAL_KNOWN}), _estimate_late),
-    Fault("owner_corrects", 0.07, frozenset({APPROVED}), _owner_corrects),
-    Fault("owner_mistaken", 0.01, frozenset({APPROVED}), _owner_mistaken),
-    Fault("owner_slow", 0.04, frozenset({APPROVED}), _owner_slow),
-    Fault("owner_slow_differs", 0.03, frozenset({APPROVED}), _owner_slow_differs),
-    Fault("owner_silent", 0.04, frozenset({STANDS_IN}), _owner_silent),
-    Fault("telephone", 0.02, frozenset({STANDS_IN}), _telephone),
-    Fault("warehouse_silent", 0.03, frozenset({STANDS_IN}), _warehouse_silent),
-    Fault("charge_early", 0.04, frozenset({APPROVED}), _charge_early),
-    Fault("tender_late", 0.04, frozenset({AGREED}), _tender_late),
-)
-FAULTS: Final[Mapping[str, Fault]] = {fault.name: fault for fault in _TABLE}
-ACCOMPLICES: Final[Mapping[str, frozenset[Fate]]] = {
-    "owner_errs": frozenset({(Change.CORRECTED.value, Reason.OWNER_CORRECTED)}),
-    "stood_in": frozenset({_CONFIRMED, AGREED}),
-    "stood_in_wrongly": frozenset(
-        {(Change.CORRECTED.value, Reason.OWNER_CORRECTED_DEPUTY), DIFFERED}
+MARKS: Final[Mapping[str, Mark]] = {
+    "late_batch": Mark(
+        "The carrier's file of the whole journey arrives the day after.", frozenset({AGREED})
+    ),
+    "owner_late": Mark(
+        "The owner's departure arrives when the goods are already delivered.", frozenset({APPROVED})
+    ),
+    "conflicting_shipped": Mark(
+        "The carrier's departure is another than the owner's.", frozenset({DIFFERED})
+    ),
+    "portal_shipped": Mark(
+        "The portal reports the departure when the goods leave the warehouse.",
+        frozenset({NOT_OWNER, AGREED}),
+    ),
+    "portal_delivered": Mark(
+        "The portal reports the delivery of the plan, hours before it happens.",
+        frozenset({NOT_OWNER}),
+    ),
+    "local_time": Mark("The carrier sends local times as if they were UTC.", frozenset({DIFFERED})),
+    "delivery_estimate": Mark(
+        "The TMS says DELIVERED of a delivery that it only expects.", frozenset({APPROVED})
+    ),
+    "estimate_late": Mark(
+        "An estimate of a delivery that has already happened.", frozenset({ACTUAL_KNOWN})
+    ),
+    "owner_corrects": Mark(
+        "The owner puts its own error right, hours later.", frozenset({APPROVED})
+    ),
+    "owner_mistaken": Mark(
+        "The owner errs and never knows: nobody else may say otherwise.", frozenset({APPROVED})
+    ),
+    "owner_slow": Mark(
+        "The owner keeps silent past the deadline, then speaks.", frozenset({APPROVED})
+    ),
+    "owner_silent": Mark("The owner never speaks; the carrier stands in.", frozenset({STANDS_IN})),
+    "telephone": Mark(
+        "Neither owner nor carrier speaks; somebody rings the operations desk.",
+        frozenset({STANDS_IN}),
+    ),
+    "warehouse_silent": Mark(
+        "The warehouse never says that the goods left; Europe's TMS does.", frozenset({STANDS_IN})
+    ),
+    "charge_early": Mark(
+        "The freight charge is posted while the goods are still on their way.",
+        frozenset({APPROVED}),
+    ),
+    "tender_late": Mark(
+        "The carrier names stops by number before the tender that lists them has come.",
+        frozenset({AGREED}),
+    ),
+    "owner_errs": Mark(
+        "The owner errs, for a few hours.",
+        frozenset({(Change.CORRECTED.value, Reason.OWNER_CORRECTED)}),
+    ),
+    "stood_in": Mark(
+        "A deputy stands in for a silent owner, which then says the same.",
+        frozenset({_CONFIRMED, AGREED}),
+    ),
+    "stood_in_wrongly": Mark(
+        "A deputy stands in for a silent owner, which then says otherwise.",
+        frozenset({(Change.CORRECTED.value, Reason.OWNER_CORRECTED_DEPUTY), DIFFERED}),
     ),
 }
-"""How other statements end that a fault marks; with hours of silence, deputies never stand in."""
+"""By the name that statements carry. With hours of silence, deputies never get to stand in."""

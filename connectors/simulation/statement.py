@@ -46,7 +46,7 @@ class Statement:
     fault: str = ""
     """Name of the fault that made it what it is; empty: an honest, timely statement."""
     delay_s: float = 0.0
-    """How many seconds of the run it is held back beyond its place in the world's time."""
+    """How many seconds of the run it is held back beyond its place in the world's order."""
     spoiling: Spoiling = Spoiling.NONE
     stray: bool = False
     """Whether it is sent to another partition than its key belongs on."""

@@ -6,10 +6,11 @@ Same seed, same present: same statements. Must never touch Kafka or read a clock
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from connectors.simulation.faults import ACCOMPLICES, FAULTS, Fate, afflict
+from connectors.simulation.faults import MARKS as STORY_MARKS
+from connectors.simulation.faults import Mark, afflict
 from connectors.simulation.noise import NOISES, disturb
 from connectors.simulation.platforms import voices
 from connectors.simulation.statement import Statement
@@ -17,6 +18,8 @@ from connectors.simulation.world import Shipment, World, dice, present, shipment
 
 EVENTS: Final = 20_000
 """Statements of the demo."""
+MARKS: Final[Mapping[str, Mark]] = {**STORY_MARKS, **NOISES}
+"""What each fault is and how the statements end that it touched, by the name they carry."""
 
 
 class Sending(NamedTuple):
@@ -40,13 +43,6 @@ class Traffic(NamedTuple):
         return Counter(item.statement.fault for item in self.sendings)
 
 
-def expected(fault: str) -> frozenset[Fate]:
-    """How the statements end that a fault or a noise marks."""
-    if fault in FAULTS:
-        return FAULTS[fault].meets
-    return NOISES[fault] if fault in NOISES else ACCOMPLICES[fault]
-
-
 def compose(seed: int, now_ms: int, *, events: int = EVENTS, run_s: float = 25.0) -> Traffic:
     """Let a world happen and its platforms talk.
 
@@ -54,7 +50,7 @@ def compose(seed: int, now_ms: int, *, events: int = EVENTS, run_s: float = 25.0
         seed: decides everything but the present.
         now_ms: present, ms UTC.
         events: shipments are added until so many statements are reached.
-        run_s: the world's days are sent within so many seconds, before any holding back.
+        run_s: everything is sent within so many seconds, but for what is held back.
 
     """
     now_ms = present(now_ms)
@@ -76,12 +72,10 @@ def _spoken(seed: int, shipment: Shipment, now_ms: int) -> list[Statement]:
 
 
 def _scheduled(said: list[Statement], run_s: float) -> Iterator[Sending]:
-    """Place each statement in the run: days of the world become seconds, in proportion."""
-    if not said:
-        return
-    first = min(item.sent_ms for item in said)
-    span = max(item.sent_ms for item in said) - first or 1
-    placed = [((item.sent_ms - first) / span * run_s + item.delay_s, item) for item in said]
+    """Place each statement in the run: in the world's order, at an even rate, then held back."""
+    ordered = sorted(said, key=lambda item: item.sent_ms)
+    step_s = run_s / max(1, len(ordered))
+    placed = [(rank * step_s + item.delay_s, item) for rank, item in enumerate(ordered)]
     placed.sort(key=lambda pair: pair[0])
     for sequence, (at_s, item) in enumerate(placed):
         yield Sending(sequence, at_s, item)

@@ -1,46 +1,32 @@
 import pytest
-from rehearsal import BUNDLE, NOW_MS, rehearse
+from rehearsal import BUNDLE
 
 from connectors.simulation.after import governed_portal
 from connectors.simulation.before import Received, old_portal
-from connectors.simulation.faults import ACCOMPLICES, FAULTS
-from connectors.simulation.noise import NOISES
 from connectors.simulation.shown import measure
-from connectors.simulation.traffic import compose, expected
-
-MARKS = sorted({*FAULTS, *NOISES, *ACCOMPLICES} - {"owner_slow_differs"})
-"""`owner_slow_differs` marks the owner's statement as `owner_slow`, as its sibling does."""
+from connectors.simulation.traffic import MARKS
 
 
 @pytest.fixture(scope="module")
-def traffic():
-    return compose(133, NOW_MS, events=5000)
-
-
-@pytest.fixture(scope="module")
-def rehearsed(traffic):
-    return rehearse(traffic)
-
-
-@pytest.fixture(scope="module")
-def before(traffic):
+def before(rehearsal_traffic):
     received = [
         Received(item.sequence, None if item.statement.spoiling else item.statement.event)
-        for item in traffic.sendings
+        for item in rehearsal_traffic.sendings
     ]
-    return measure(traffic.world, old_portal(traffic.world, BUNDLE, received))
+    return measure(rehearsal_traffic.world, old_portal(rehearsal_traffic.world, BUNDLE, received))
 
 
 @pytest.fixture(scope="module")
-def after(traffic, rehearsed):
-    return measure(traffic.world, governed_portal(traffic.world, BUNDLE, rehearsed.approved))
+def after(rehearsal_traffic, rehearsed):
+    world = rehearsal_traffic.world
+    return measure(world, governed_portal(world, BUNDLE, rehearsed.approved))
 
 
-@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("mark", sorted(MARKS))
 def test_statements_of_each_fault_end_as_they_should(rehearsed, mark):
     ended = rehearsed.fates[mark]
     assert ended, f"no statement carries the fault {mark}: choose another seed"
-    assert set(ended) <= {(fate, str(reason)) for fate, reason in expected(mark)}
+    assert set(ended) <= {(fate, str(reason)) for fate, reason in MARKS[mark].meets}
 
 
 def test_no_honest_statement_ends_in_the_dead_letter(rehearsed):
@@ -72,5 +58,5 @@ def test_a_status_never_goes_backwards(before, after):
     assert after.backwards == 0
 
 
-def test_what_stays_wrong_is_only_what_the_owner_itself_never_corrected(traffic, after):
-    assert after.contradictions == traffic.faults()["owner_mistaken"]
+def test_what_stays_wrong_is_only_what_the_owner_itself_never_corrected(rehearsal_traffic, after):
+    assert after.contradictions == rehearsal_traffic.faults()["owner_mistaken"]

@@ -1,0 +1,126 @@
+"""The outcome of a run as a person reads it in a terminal. Must never change a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from connectors.simulation.live import COLOURS
+from connectors.simulation.outcome import Outcome
+
+COMPARED: Final = (
+    ("contradictions", "Contradictions", "milestones shown over 30 min off what happened"),
+    ("premature_shipped", 'Premature "Shipped"', "before the carrier had the goods"),
+    ("premature_delivered", 'Premature "Delivered"', "before the last goods were delivered"),
+    ("backwards", "Status going backwards", "a shipment's status fell"),
+    ("double_postings", "Double ERP postings", "one business effect booked again"),
+)
+"""What is compared: name in `Measures`, what it is called, what that means."""
+
+
+def remainder(result: Outcome) -> str:
+    """Why the governed side is not all zeros; empty if it is."""
+    if not result.after.contradictions:
+        return ""
+    return (
+        f"{result.owners_errors} owners erred and never corrected themselves: governance decides"
+        " who may say it, not whether it is true."
+    )
+
+
+def print_outcome(
+    console: Console, result: Outcome, report: Path, addresses: Mapping[str, str]
+) -> None:
+    """Tell a run.
+
+    Args:
+        console: where to.
+        result: what to tell.
+        report: where the HTML report was written.
+        addresses: what is still up, by name; empty if nothing is.
+
+    """
+    console.print()
+    console.print(_compared(result))
+    if remainder(result):
+        console.print(Text(remainder(result), "bright_black"))
+    console.print()
+    console.print(_dispositions(result))
+    console.print(Padding(_told(result), (0, 0, 1, 0)))
+    console.print(Text("Three contested shipments", style="bold"))
+    for item in result.contested:
+        console.print(Text.assemble((item.shipment, "bold cyan"), f" ({item.about})"))
+        console.print(Padding(item.sentence, (0, 0, 0, 2)), highlight=False)
+    console.print()
+    for promise in result.promises:
+        mark = ("✓ ", "green") if promise.kept else ("✗ ", "bold red")
+        console.print(Text.assemble(mark, promise.name, (f": {promise.detail}", "bright_black")))
+    console.print()
+    _next(console, result, report, addresses)
+
+
+def _compared(result: Outcome) -> Table:
+    table = Table(
+        title=f"{result.events:,} events of {result.shipments:,} shipments, before and after",
+        title_justify="left",
+        title_style="bold",
+    )
+    table.add_column("what customers and accountants were told")
+    table.add_column("first event wins", justify="right")
+    table.add_column("governed", justify="right")
+    for name, called, meaning in COMPARED:
+        words = Text.assemble(called, (f": {meaning}", "bright_black"))
+        before, after = getattr(result.before, name), getattr(result.after, name)
+        colour = "green" if after < before or not after else "red"
+        table.add_row(words, Text(f"{before:,}", "red"), Text(f"{after:,}", colour))
+    return table
+
+
+def _dispositions(result: Outcome) -> Table:
+    table = Table(
+        title="Every event has one disposition and a reason",
+        title_justify="left",
+        title_style="bold",
+    )
+    table.add_column("disposition")
+    table.add_column("reason")
+    table.add_column("events", justify="right")
+    for name, reason, count in result.dispositions:
+        table.add_row(Text(name, COLOURS.get(name, "white")), reason, f"{count:,}")
+    return table
+
+
+def _told(result: Outcome) -> Table:
+    latency = result.latency_ms
+    rows = (
+        ("raw → approved", f"p50 {latency['p50']} ms, p99 {latency['p99']} ms"),
+        ("deputies stood in", f"{result.provisional} milestones, marked provisional"),
+        ("put right by their owner", f"{result.after.put_right} milestones"),
+        ("real X12 214 files", f"{result.samples} approved milestones"),
+        ("final outcomes", f"{result.fingerprint} (seed {result.seed} gives the same again)"),
+    )
+    table = Table.grid(padding=(0, 2))
+    for name, words in rows:
+        table.add_row(Text(name, "bright_black"), words)
+    return table
+
+
+def _next(console: Console, result: Outcome, report: Path, addresses: Mapping[str, str]) -> None:
+    console.print(Text("Next", style="bold"))
+    console.print(f"  open      {report.absolute().as_uri()}", soft_wrap=True, highlight=False)
+    for name, url in addresses.items():
+        console.print(f"  {name:<9} {url}", soft_wrap=True, highlight=False)
+    asked = result.contested[0].shipment if result.contested else "SHIPMENT"
+    tries = (
+        [f"milepost audit show {asked}", "milepost dead-letters list"]
+        if addresses
+        else ["make up", f"make demo ARGS='--keep --seed {result.seed + 1}'"]
+    )
+    for command in tries:
+        console.print(f"  try       {command}", soft_wrap=True, highlight=False)
