@@ -91,6 +91,7 @@ function listen() {
   stream.addEventListener("changed", redrawSoon);
   stream.addEventListener("freshness", (event) => {
     const now = JSON.parse(event.data);
+    document.getElementById("verified").classList.toggle("stale", now.stale);
     const shown = document.querySelector("#verified time");
     if (now.stale !== Boolean(document.querySelector("#banner .banner"))) redrawSoon();
     if (!shown || !now.verified_at) return;

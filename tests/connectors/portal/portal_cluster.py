@@ -56,7 +56,7 @@ class PortalCluster:
         with Registry(registry_url) as registry:
             for topic, name in NAMES.items():
                 self.ids[topic] = registry.register(subject(topic), codec.definition(name))
-        self._producer = None
+        self.producer = None
 
     def _create(self):
         """Only the portal's topics: others of this Kafka are other tests' business."""
@@ -72,21 +72,28 @@ class PortalCluster:
 
     def produce(self, records, *, abort=False):
         """One transaction with these records, as the governor would write them."""
-        if self._producer is None:
-            self._producer = clients.producer(
+        self.begin(records)
+        if abort:
+            self.producer.abort_transaction(30)
+        else:
+            self.commit()
+
+    def begin(self, records, topic=None):
+        """Write records in a transaction that stays open; `topic` instead of their own."""
+        if self.producer is None:
+            self.producer = clients.producer(
                 self.settings, self.bootstrap, **{"transactional.id": self.tenant}
             )
-            self._producer.init_transactions(30)
-        self._producer.begin_transaction()
+            self.producer.init_transactions(30)
+        self.producer.begin_transaction()
         for record in records:
-            topic = ENTITY_STATUS if "milestones" in record else APPROVED
-            value = codec.encode(record, codec.committed(NAMES[topic]), self.ids[topic])
-            self._producer.produce(topic, value, key_of(record))
-        if abort:
-            self._producer.flush(10)
-            self._producer.abort_transaction(30)
-        else:
-            self._producer.commit_transaction(30)
+            name = ENTITY_STATUS if "milestones" in record else APPROVED
+            value = codec.encode(record, codec.committed(NAMES[name]), self.ids[name])
+            self.producer.produce(topic or name, value, key_of(record))
+        self.producer.flush(10)
+
+    def commit(self):
+        self.producer.commit_transaction(30)
 
     def start(self):
         """A sink process."""

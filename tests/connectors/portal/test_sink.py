@@ -73,6 +73,16 @@ def test_what_was_committed_is_shown_once_and_what_was_aborted_never(portal_clus
     )
 
 
+def test_an_open_transaction_does_not_keep_the_store_from_being_verified(portal_cluster):
+    cluster = portal_cluster
+    cluster.begin(story(cluster.tenant, "SHP-OPEN", 1))
+    cluster.start()
+    verified = until(lambda: cluster.read(lambda store: store.freshness().verified_ms))
+    until(lambda: cluster.read(lambda store: store.freshness().verified_ms) > verified)
+    cluster.commit()
+    until(lambda: exact(cluster, 1, 1), what="the story once it is committed")
+
+
 @pytest.mark.fault
 @pytest.mark.slow
 def test_kills_at_any_moment_lose_and_repeat_nothing(portal_cluster):
@@ -126,9 +136,9 @@ def test_a_second_sink_takes_partitions_over_and_the_result_stays_exact(portal_c
 def test_a_record_that_cannot_be_read_is_set_aside_and_the_others_go_on(portal_cluster):
     cluster = portal_cluster
     cluster.produce(story(cluster.tenant, "SHP-1", 1))
-    cluster._producer.begin_transaction()
-    cluster._producer.produce(APPROVED, b"\x00\x00\x00\x00\x01nonsense", b"k")
-    cluster._producer.commit_transaction(30)
+    cluster.begin([])
+    cluster.producer.produce(APPROVED, b"\x00\x00\x00\x00\x01nonsense", b"k")
+    cluster.commit()
     cluster.produce(story(cluster.tenant, "SHP-2", 1))
     cluster.start()
     until(lambda: exact(cluster, 2, 1), what="both stories")
