@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from connectors.portal import api, pages, tables
 from connectors.portal.api import Desk
 from connectors.portal.live import Live
+from connectors.portal.published import PublishedWording
 from connectors.portal.store import Store
 from connectors.portal.wording import Wording
 from connectors.sinks.portal import PortalSink, Where
@@ -29,8 +30,12 @@ from pipeline.web.server import serve
 _log = structlog.get_logger(__name__)
 
 
-def build_portal(settings: Settings, wording: Callable[[], Wording]) -> Application:
+def build_portal(settings: Settings, wording: Wording) -> Application:
     """The portal's API and pages over the store that the settings name.
+
+    Args:
+        settings: host, store, what counts as stale.
+        wording: names for people, until a policy bundle is published.
 
     Raises:
         StoreError: the store is of another version.
@@ -38,7 +43,8 @@ def build_portal(settings: Settings, wording: Callable[[], Wording]) -> Applicat
 
     """
     engine = tables.open_reader(tables.database_url(settings))
-    desk = Desk(Store(engine, settings.portal_tenant), wording, settings)
+    store = Store(engine, settings.portal_tenant)
+    desk = Desk(store, PublishedWording(store, wording), settings)
 
     def health() -> Health:
         try:
@@ -91,7 +97,7 @@ def run_portal(
 
     """
     wording = Wording(load_bundle(settings.policy_dir))
-    app = build_portal(settings, lambda: wording)
+    app = build_portal(settings, wording)
     where = Where(bootstrap, registry_url)
     sink = PortalSink(settings, lambda: where)
     applying = threading.Thread(target=sink.run, args=(app.stop,), name="portal-sink")

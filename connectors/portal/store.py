@@ -231,6 +231,16 @@ class Store:
         with self._engine.connect() as connection:
             return int(connection.execute(select(tables.store.c.changes)).scalar_one())
 
+    def bundle_version(self) -> str | None:
+        """Version of the policy bundle that was published last; None: none was."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(tables.bundle.c.version)).scalar()
+
+    def bundle_document(self) -> bytes:
+        """That bundle as it was published; empty: none was."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(tables.bundle.c.document)).scalar() or b""
+
     def freshness(self) -> Freshness:
         """How far the store is known to be complete, and how its sink is."""
         reading, sink = tables.reading, tables.sink

@@ -163,6 +163,16 @@ unreadable = Table(
 )
 """Records that could not be decoded, byte for byte; they are tried again at each start."""
 
+bundle = Table(
+    "bundle",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", String(64), nullable=False),
+    Column("published", BigInteger, nullable=False, doc="ms UTC"),
+    Column("document", LargeBinary, nullable=False),
+)
+"""One row: the policy bundle that was published last, for what things are called."""
+
 
 def database_url(settings: Settings) -> str:
     """SQLAlchemy URL of the store that the settings name."""

@@ -37,6 +37,14 @@ class SetAside(NamedTuple):
         return row
 
 
+class PublishedBundle(NamedTuple):
+    """A policy bundle as it was published; not read yet."""
+
+    version: str
+    published_ms: int
+    document: bytes
+
+
 @dataclass(slots=True)
 class Batch:
     """What was read since the last commit."""
@@ -44,6 +52,11 @@ class Batch:
     milestones: list[Arrived] = field(default_factory=list)
     statuses: list[Arrived] = field(default_factory=list)
     set_aside: list[SetAside] = field(default_factory=list)
+    bundle: PublishedBundle | None = None
+    """The newest one read."""
+
+    def __bool__(self) -> bool:
+        return bool(self.milestones or self.statuses or self.set_aside or self.bundle)
 
     def add(self, arrived: Arrived) -> None:
         """Take a decoded record up."""
@@ -104,6 +117,8 @@ class StoreWriter:
             if batch.set_aside:
                 aside = upsert(connection.dialect, tables.unreadable).on_conflict_do_nothing()
                 connection.execute(aside, [item.row() for item in batch.set_aside])
+            if batch.bundle is not None:
+                _keep_bundle(connection, batch.bundle)
         for progress, claim in moved:
             progress.told(claim)
 
@@ -177,3 +192,16 @@ class StoreWriter:
         if progress.position <= progress.claim.next_offset:
             return progress.claim
         return tables.applied.advance(connection, at, progress.claim, progress.position)
+
+
+def _keep_bundle(connection: Connection, bundle: PublishedBundle) -> None:
+    table = tables.bundle
+    new = upsert(connection.dialect, table).values(
+        id=1, version=bundle.version, published=bundle.published_ms, document=bundle.document
+    )
+    names = ("version", "published", "document")
+    connection.execute(
+        new.on_conflict_do_update(
+            index_elements=[table.c.id], set_={name: new.excluded[name] for name in names}
+        )
+    )

@@ -32,8 +32,9 @@ from connectors.portal import tables
 from connectors.portal.apply import Arrived
 from connectors.portal.decode import SCHEMAS, Decoder
 from connectors.portal.progress import Progress
-from connectors.portal.writer import Batch, SetAside, StoreWriter
+from connectors.portal.writer import Batch, PublishedBundle, SetAside, StoreWriter
 from pipeline.contract.codec import UndecodableError
+from pipeline.contract.names import POLICY
 from pipeline.governance.reasons import Reason
 from pipeline.kafka import clients
 from pipeline.kafka.errors import UnreachableError
@@ -187,17 +188,17 @@ class _Session:
             },
         )
         try:
-            self._prepare(consumer, bootstrap)
+            topics = self._prepare(consumer, bootstrap)
             consumer.subscribe(
-                list(SCHEMAS), on_assign=self._assigned, on_revoke=self._lost, on_lost=self._lost
+                topics, on_assign=self._assigned, on_revoke=self._lost, on_lost=self._lost
             )
             while not stop.is_set():
                 self._step(consumer)
         finally:
             consumer.close()
 
-    def _prepare(self, consumer: Consumer, bootstrap: str) -> None:
-        """Look at the topics and try again what could not be decoded before."""
+    def _prepare(self, consumer: Consumer, bootstrap: str) -> list[str]:
+        """Try again what could not be decoded before; returns the topics to follow."""
         try:
             found = consumer.list_topics(timeout=ANSWER_S)
         except KafkaException as error:
@@ -208,11 +209,13 @@ class _Session:
                 f"Kafka at {bootstrap} has no topic {' and '.join(missing)}: run `milepost topics "
                 "apply`"
             )
+        # Without a published bundle the portal calls things as the files beside it do
+        topics = [*SCHEMAS, *([POLICY] if POLICY in found.topics else [])]
         self._writer.prepare(
             found.cluster_id,
             [
                 TopicPartition(name, part)
-                for name in SCHEMAS
+                for name in topics
                 for part in found.topics[name].partitions
             ],
         )
@@ -222,6 +225,7 @@ class _Session:
                 self._writer.recover(
                     Arrived(item.topic, item.partition, item.offset, item.published_ms, record)
                 )
+        return topics
 
     def _assigned(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         ours = [TopicPartition(part.topic, part.partition) for part in partitions]
@@ -247,7 +251,7 @@ class _Session:
         if first is not None:
             messages += consumer.consume(BATCH_RECORDS_MAX - 1, LINGER_S)
         batch = self._batch(messages)
-        if batch.milestones or batch.statuses or batch.set_aside:
+        if batch:
             self._commit(consumer, batch)
         if time.monotonic() - self._ticked >= TICK_S:
             self._tick(consumer)
@@ -270,6 +274,10 @@ class _Session:
         if value is None:
             return  # the topic forgets an entity; the portal keeps its story
         offset, published_ms = _known(message.offset()), message.timestamp()[1]
+        if at.topic == POLICY:
+            version = (message.key() or b"").decode("utf-8", "replace")
+            batch.bundle = PublishedBundle(version, published_ms, value)
+            return
         try:
             record = self._decode_patiently(at.topic, value)
         except UndecodableError as error:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from connectors.portal import tables
 from connectors.portal.store import Store
 from pipeline.contract import codec
-from pipeline.contract.names import APPROVED, ENTITY_STATUS, subject
+from pipeline.contract.names import APPROVED, ENTITY_STATUS, POLICY, subject
 from pipeline.contract.topics import load as declared_topics
 from pipeline.kafka import clients, topics
 from pipeline.kafka.registry import Registry
@@ -23,6 +23,7 @@ from pipeline.settings import load
 
 PROCESS = Path(__file__).with_name("sink_process.py")
 NAMES = {APPROVED: "approved-milestone", ENTITY_STATUS: "entity-status"}
+TOPICS = (*NAMES, POLICY)
 
 
 def until(condition, seconds=60.0, what="the condition"):
@@ -64,9 +65,9 @@ class PortalCluster:
         declared = declared_topics()
         plan = topics.plan(declared, topics.describe(client, self.bootstrap, declared))
         ours = plan._replace(
-            changes=tuple(change for change in plan.changes if change.topic in NAMES),
+            changes=tuple(change for change in plan.changes if change.topic in TOPICS),
             refusals=(),
-            create={name: item for name, item in plan.create.items() if name in NAMES},
+            create={name: item for name, item in plan.create.items() if name in TOPICS},
         )
         topics.apply(client, self.bootstrap, ours)
 

@@ -25,8 +25,7 @@ class PortalSite:
         self.url = tables.database_url(self.settings)
         self.engine = tables.open_writer(self.url)
         self.now = time.time_ns() // 1_000_000
-        wording = Wording(load_bundle())
-        self.app = build_portal(self.settings, lambda: wording)
+        self.app = build_portal(self.settings, Wording(load_bundle()))
         self._server = None
         self.base = ""
 

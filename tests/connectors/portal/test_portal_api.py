@@ -12,7 +12,11 @@ from portal_world import settle
 from undocumented_api import undocumented
 
 from connectors.portal import fresh, store, tables
-from connectors.portal.writer import StoreWriter
+from connectors.portal.published import PublishedWording
+from connectors.portal.store import Store
+from connectors.portal.wording import Wording
+from connectors.portal.writer import Batch, PublishedBundle, StoreWriter
+from pipeline.contract.bundle import load_bundle
 
 
 def test_a_shipments_story_with_what_it_links_to(site):
@@ -140,6 +144,26 @@ def test_labels_in_the_callers_language(site):
     assert asked.json()["status"]["label"] == "Zugestellt"
     header = site.ask("/api/shipments/SHP-2002", **{"accept-language": "fr, de-AT;q=0.8"})
     assert header.json()["status"]["label"] == "Zugestellt"
+
+
+def test_labels_are_those_of_the_bundle_that_was_published_last(site):
+    site.fill()
+    published = load_bundle().model_dump(mode="json", by_alias=True)
+    published["heading"]["version"] = "2027.1"
+    for row in published["event_types"]:
+        if row["name"] == "delivered":
+            row["labels"]["en"] = "Handed over"
+    writer = StoreWriter(site.engine, site.url, lambda: site.now)
+    document = json.dumps(published).encode()
+    writer.commit(Batch(bundle=PublishedBundle("2027.1", site.now, document)), {})
+    engine = tables.open_reader(site.url)
+    seconds = iter(range(0, 100, 10))
+    wording = PublishedWording(Store(engine), Wording(None), lambda: next(seconds))
+    assert wording().event("delivered", "acme", "en") == "Handed over"
+    # One that this version can't read changes nothing
+    writer.commit(Batch(bundle=PublishedBundle("2027.2", site.now, b"{}")), {})
+    assert wording().event("delivered", "acme", "en") == "Handed over"
+    engine.dispose()
 
 
 def test_health_says_how_fresh_the_store_is_and_whether_kafka_answers(site):

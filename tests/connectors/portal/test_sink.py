@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 
 from connectors.portal import tables
 from connectors.sinks.portal import PortalSink, Where
-from pipeline.contract.names import APPROVED
+from pipeline.contract.names import APPROVED, POLICY
+from pipeline.kafka import clients
 from pipeline.kafka.errors import UnreachableError
 from pipeline.settings import load
 
@@ -81,6 +82,18 @@ def test_an_open_transaction_does_not_keep_the_store_from_being_verified(portal_
     until(lambda: cluster.read(lambda store: store.freshness().verified_ms) > verified)
     cluster.commit()
     until(lambda: exact(cluster, 1, 1), what="the story once it is committed")
+
+
+def test_the_bundle_that_was_published_last_is_kept_for_what_things_are_called(portal_cluster):
+    cluster = portal_cluster
+    cluster.start()
+    versions = [f"{cluster.tenant}.{number}" for number in (1, 2)]
+    for version in versions:
+        clients.deliver(
+            clients.producer(cluster.settings, cluster.bootstrap),
+            [clients.Outgoing(POLICY, b"{}", version.encode())],
+        )
+    until(lambda: cluster.read(lambda store: store.bundle_version()) == versions[1])
 
 
 @pytest.mark.fault
