@@ -134,9 +134,59 @@ class Claim:
             body["event_id"],
         )
 
+    @property
+    def mark(self) -> str:
+        """By which the record is known again."""
+        return mark_of(self.digest)
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes of state the claim takes."""
+        weight = _WEIGHT + 2 * len(self.body["stops"]) * _WEIGHT
+        return weight if self.raw is None else weight + 3 * len(self.raw.value or b"")
+
+
+def mark_of(digest: bytes) -> str:
+    """By which a record with this digest is known again."""
+    return digest.hex()[:16]
+
+
+_WEIGHT: Final = 600
+_CONTENT: Final = ("quantity", "amount", "currency", "orders", "stops")
 
 WIDTH: Final = {str(precision): width for precision, width in PRECISION_MS.items()}
 """Width of a precision by its wire name, ms."""
+
+
+def content(body: RawEvent, site: str | None) -> list[Any] | None:
+    """What a statement says besides its time; None: nothing, as most.
+
+    Args:
+        body: the statement.
+        site: where it says it happened, unless the occurrence says so already.
+
+    """
+    found: list[Any] = [body[name] or None for name in _CONTENT]
+    if body["amount"] == 0:
+        found[1] = 0
+    found.append(site)
+    return None if all(part is None for part in found) else found
+
+
+def adds(said: list[Any] | None, known: list[Any] | None) -> bool:
+    """Whether a content states what another does not.
+
+    Silence on something states nothing, and neither does the first word on where it was.
+    """
+    if said is None:
+        return False
+    if known is None:
+        return any(part is not None for part in said[:-1])
+    *parts, site = said
+    *others, place = known
+    return (site is not None and place is not None and site != place) or any(
+        part is not None and part != other for part, other in zip(parts, others, strict=True)
+    )
 
 
 def same_time(a: int, a_precision: str, b: int, b_precision: str) -> bool:
@@ -153,3 +203,40 @@ def within(a: int, a_precision: str, b: int, b_precision: str, tolerance_ms: int
 def finer(precision: str, other: str) -> bool:
     """Whether a precision is finer than another."""
     return WIDTH[precision] < WIDTH[other]
+
+
+_EMPTY: Final[RawEvent] = {
+    "event_id": "",
+    "platform": "",
+    "account": None,
+    "entity_type": None,
+    "entity_id": None,
+    "reference": None,
+    "native_status": "",
+    "native_reason": None,
+    "native_qualifier": None,
+    "classifier": "UNRECOGNISED",
+    "occurred": 0,
+    "occurred_precision": "UNRECOGNISED",
+    "occurred_offset_minutes": None,
+    "recorded": None,
+    "sequence": None,
+    "stop": None,
+    "leg": None,
+    "attempt": None,
+    "document": None,
+    "warehouse_task": None,
+    "quantity": None,
+    "amount": None,
+    "currency": None,
+    "retracts": None,
+    "orders": [],
+    "stops": [],
+    "references": [],
+    "attributes": {},
+}
+
+
+def raw_event(**given: Any) -> RawEvent:
+    """A raw event with the schema's defaults for what is not given."""
+    return {**_EMPTY, "orders": [], "stops": [], "references": [], "attributes": {}, **given}  # type: ignore[typeddict-item]

@@ -1,46 +1,74 @@
 """The state of one entity: its story so far, what waits, and what it knows of itself.
 
-Plain data and its round trip through plain lists. Must never decide anything.
+Plain data. Must never decide anything, nor know how it is stored.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 
-from pipeline.governance.claims import Claim, Order, Origin, Raw, RawEvent, Reference, Stop
+from pipeline.governance.claims import Claim, Order, RawEvent, Reference, Stop
 from pipeline.governance.identity import Key, milestone_id, parse_key
 
-STATE_VERSION: Final = 1
 _NO_ORDER: Final[Order] = (0, 0, 0, "")
 
 
 class Spoken:
-    """What one platform says of an occurrence: its latest claim and the fate of that claim."""
+    """What one platform says of an occurrence in one way of naming the place, and its fate.
+
+    A platform that names one stop in two ways (by number, by code) has two of these: another stop
+    list may show that it meant two stops.
+    """
 
     __slots__ = (
         "barrier",
         "claim",
+        "content",
         "deadline",
         "fate",
         "first_received",
         "occurred",
         "order",
+        "place",
         "precision",
         "reason",
         "region",
+        "restates",
+        "subject",
+        "target_order",
+        "written",
     )
 
-    def __init__(self, claim: Claim, region: str | None) -> None:
+    def __init__(self, claim: Claim, written: str, region: str | None, place: str | None) -> None:
         self.claim = claim
+        self.written = written
+        """How the platform writes the place, as far as the place depends on the stop list."""
         self.region = region
+        """Where it says it happened; None: it doesn't say."""
+        self.place = place
+        self.content: list[Any] | None = None
+        self.subject: RawEvent = claim.body
+        """What tells the occurrence: its own record, or the one it takes back."""
         self.first_received = claim.origin.received
         self.order = claim.order
         self.barrier = _NO_ORDER
+        """The newest of its other statements that are older than this one."""
+        self.target_order: Order | None = None
+        """Order of the statement it takes back."""
         self.occurred = claim.body["occurred"]
         self.precision = claim.body["occurred_precision"]
+        self.restates = False
+        """Whether it came as another way to say what its platform had said."""
         self.fate = ""
         self.reason = ""
         self.deadline: int | None = None
+
+    @property
+    def retracts(self) -> bool:
+        """Whether it takes a statement back."""
+        return self.claim.body["retracts"] is not None
 
 
 class Occurrence:
@@ -58,6 +86,7 @@ class Occurrence:
         "occurred",
         "platform",
         "precision",
+        "published",
         "revision",
         "seq",
         "spoken",
@@ -68,44 +97,93 @@ class Occurrence:
         self.event_type = event_type
         self.discriminator = discriminator
         self.milestone_id = milestone
-        self.spoken: dict[str, Spoken] = {}
+        self.spoken: dict[str, list[Spoken]] = {}
+        """By platform."""
         self.revision = 0
         self.stands = False
         self.platform = ""
         self.assurance = ""
         self.action = ""
         self.occurred = 0
+        """The finest time of what stands, which the next statement is compared with."""
         self.precision = ""
-        self.content = ""
+        self.published = 0
+        """`occurred` of the newest revision."""
+        self.content: list[Any] | None = None
         self.claim_seq = -1
         self.claim_id = ""
         self.seq = 0
+
+    @property
+    def name(self) -> str:
+        """Its key among the entity's occurrences."""
+        return f"{self.event_type}|{self.discriminator}"
 
     @property
     def event_id(self) -> str | None:
         """Id of the newest revision, if there is one."""
         return f"{self.milestone_id}:{self.revision}" if self.revision else None
 
+    def voices(self) -> Iterator[Spoken]:
+        """What every platform says, in every way."""
+        for said in self.spoken.values():
+            yield from said
+
+    def drop(self, spoken: Spoken) -> None:
+        """Take a statement out."""
+        name = spoken.claim.body["platform"]
+        rest = [item for item in self.spoken[name] if item is not spoken]
+        if rest:
+            self.spoken[name] = rest
+        else:
+            del self.spoken[name]
+
 
 class Held:
-    """A claim that waits because its occurrence is not known yet."""
+    """A claim that waits because its occurrence or its owner is not known yet."""
 
-    __slots__ = ("claim", "deadline", "reason")
+    __slots__ = ("claim", "deadline", "reason", "subject")
 
-    def __init__(self, claim: Claim, reason: str, deadline: int) -> None:
+    def __init__(self, claim: Claim, subject: RawEvent, reason: str, deadline: int) -> None:
         self.claim = claim
+        self.subject = subject
         self.reason = reason
         self.deadline = deadline
 
 
-class PlannedStop:
-    """A stop of the standing plan, its place resolved."""
+class PlannedStop(NamedTuple):
+    """A stop of a plan, its place resolved."""
 
-    __slots__ = ("place", "stop")
+    stop: Stop
+    place: str
 
-    def __init__(self, stop: Stop, place: str) -> None:
-        self.stop = stop
-        self.place = place
+
+class Plan(NamedTuple):
+    """A stop list, and when the shipment was ordered so."""
+
+    occurred: int
+    order: Order
+    stops: tuple[PlannedStop, ...]
+
+
+class Linked:
+    """What a linked entity told last, and what it has been told."""
+
+    __slots__ = ("ended", "region", "seq", "status")
+
+    def __init__(self, seq: int, status: str, *, ended: bool) -> None:
+        self.seq = seq
+        self.status = status
+        self.ended = ended
+        self.region: str | None = None
+        """Region that it has been told."""
+
+    def learns(self, region: str | None) -> bool:
+        """Whether it has yet to be told this region; from now on it has been."""
+        news = region is not None and not self.ended and self.region != region
+        if news:
+            self.region = region
+        return news
 
 
 class Entity:
@@ -122,15 +200,19 @@ class Entity:
         "name",
         "occurrences",
         "orders",
+        "plans",
         "rank",
         "received",
         "references",
         "region",
+        "said",
         "seen",
         "seq",
+        "standing",
         "start",
         "status",
-        "stops",
+        "told",
+        "told_status",
     )
 
     def __init__(self, key: str) -> None:
@@ -144,18 +226,36 @@ class Entity:
         self.region: str | None = None
         self.link_region: dict[str, str] = {}
         self.start: int | None = None
-        self.stops: list[PlannedStop] = []
+        self.plans: list[Plan] = []
+        """Stop lists that stand, the oldest first."""
         self.orders: list[str] = []
-        self.linked: dict[str, list[Any]] = {}
-        """By key of a linked entity: its last link's sequence and the status it told."""
+        self.told: list[str] = []
+        """Orders that have been told of this shipment."""
+        self.told_status = ""
+        """Status that they have been told."""
+        self.linked: dict[str, Linked] = {}
         self.link_seq = 0
         self.references: list[Reference] = []
         self.incomplete: list[str] = []
         """Origins of undecodable records that carried this entity's key."""
         self.occurrences: dict[str, Occurrence] = {}
+        self.standing: Counter[str] = Counter()
+        """How many occurrences of each event type stand."""
+        self.said: set[str] = set()
+        """Event types of which something has been published."""
         self.held: list[Held] = []
         self.seen: dict[str, None] = {}
-        """Source event ids (`platform:id`) taken last, the oldest first."""
+        """Digests of the records taken last, the oldest first."""
+
+    @property
+    def stops(self) -> tuple[PlannedStop, ...]:
+        """The newest stop list."""
+        return self.plans[-1].stops if self.plans else ()
+
+    @property
+    def region_by_link(self) -> str | None:
+        """Region that a linked order gives."""
+        return self.link_region[min(self.link_region)] if self.link_region else None
 
     def occurrence(self, event_type: str, discriminator: str) -> Occurrence:
         """The occurrence, made if this is the first claim on it."""
@@ -166,241 +266,55 @@ class Entity:
             found = self.occurrences[name] = Occurrence(event_type, discriminator, identity)
         return found
 
-    def standing(self, event_type: str) -> bool:
-        """Whether any occurrence of an event type stands."""
-        return any(o.stands and o.event_type == event_type for o in self.occurrences.values())
+    def set_standing(self, occurrence: Occurrence, *, stands: bool) -> None:
+        """Note whether an occurrence stands."""
+        if stands != occurrence.stands:
+            self.standing[occurrence.event_type] += 1 if stands else -1
+        occurrence.stands = stands
+        self.said.add(occurrence.event_type)
+
+    def prune(self, occurrence: Occurrence) -> None:
+        """Forget an occurrence of which nobody speaks and nothing was published."""
+        if not occurrence.spoken and not occurrence.revision:
+            self.occurrences.pop(occurrence.name, None)
+
+    def remember(self, claim: Claim, most: int) -> None:
+        """Know a record again that comes a second time, up to so many of them."""
+        self.seen[claim.mark] = None
+        if len(self.seen) > most:
+            del self.seen[next(iter(self.seen))]
+
+    def forget(self, claim: Claim) -> None:
+        """A claim in the dead letter is never taken for seen."""
+        self.seen.pop(claim.mark, None)
 
     def open_claims(self) -> int:
         """How many claims wait."""
         return len(self.held) + sum(
             spoken.deadline is not None
             for occurrence in self.occurrences.values()
-            for spoken in occurrence.spoken.values()
+            for spoken in occurrence.voices()
+        )
+
+    def weight(self) -> int:
+        """About how many bytes of state its claims take."""
+        return sum(held.claim.weight for held in self.held) + sum(
+            spoken.claim.weight
+            for occurrence in self.occurrences.values()
+            for said in occurrence.spoken.values()
+            for spoken in said
         )
 
     def next_deadline(self) -> int | None:
         """When the next waiting claim falls due, ms UTC."""
         due = [held.deadline for held in self.held]
         for occurrence in self.occurrences.values():
-            due.extend(
-                spoken.deadline
-                for spoken in occurrence.spoken.values()
-                if spoken.deadline is not None
-            )
+            for said in occurrence.spoken.values():
+                due += [spoken.deadline for spoken in said if spoken.deadline is not None]
         return min(due, default=None)
 
-
-_EMPTY: Final[RawEvent] = {
-    "event_id": "",
-    "platform": "",
-    "account": None,
-    "entity_type": None,
-    "entity_id": None,
-    "reference": None,
-    "native_status": "",
-    "native_reason": None,
-    "native_qualifier": None,
-    "classifier": "UNRECOGNISED",
-    "occurred": 0,
-    "occurred_precision": "UNRECOGNISED",
-    "occurred_offset_minutes": None,
-    "recorded": None,
-    "sequence": None,
-    "stop": None,
-    "leg": None,
-    "attempt": None,
-    "document": None,
-    "warehouse_task": None,
-    "quantity": None,
-    "amount": None,
-    "currency": None,
-    "retracts": None,
-    "orders": [],
-    "stops": [],
-    "references": [],
-    "attributes": {},
-}
-
-
-def raw_event(**given: Any) -> RawEvent:
-    """A raw event with the schema's defaults for what is not given."""
-    return {**_EMPTY, "orders": [], "stops": [], "references": [], "attributes": {}, **given}  # type: ignore[typeddict-item]
-
-
-def dump(entity: Entity) -> list[Any]:
-    """The entity as plain lists, numbers, texts and bytes-as-hex: what the changelog keeps."""
-    return [
-        STATE_VERSION,
-        entity.generation,
-        entity.seq,
-        entity.status,
-        entity.rank,
-        entity.received,
-        entity.region,
-        entity.link_region,
-        entity.start,
-        [[planned.place, planned.stop] for planned in entity.stops],
-        entity.orders,
-        entity.linked,
-        entity.link_seq,
-        entity.references,
-        entity.incomplete,
-        [_dump_occurrence(occurrence) for occurrence in entity.occurrences.values()],
-        [[_dump_claim(held.claim), held.reason, held.deadline] for held in entity.held],
-        list(entity.seen),
-    ]
-
-
-def load(key: str, plain: list[Any]) -> Entity:
-    """The entity that `dump` gave.
-
-    Raises:
-        ValueError: it was written by a newer Milepost.
-
-    """
-    version, *fields = plain
-    if version != STATE_VERSION:
-        raise ValueError(f"state of {key} has version {version}, this Milepost reads up to 1")
-    entity = Entity(key)
-    (
-        entity.generation,
-        entity.seq,
-        entity.status,
-        entity.rank,
-        entity.received,
-        entity.region,
-        entity.link_region,
-        entity.start,
-        stops,
-        entity.orders,
-        entity.linked,
-        entity.link_seq,
-        entity.references,
-        entity.incomplete,
-        occurrences,
-        held,
-        seen,
-    ) = fields
-    entity.stops = [PlannedStop(stop, place) for place, stop in stops]
-    for row in occurrences:
-        occurrence = _load_occurrence(entity, row)
-        name = f"{occurrence.event_type}|{occurrence.discriminator}"
-        entity.occurrences[name] = occurrence
-    entity.held = [Held(_load_claim(claim), reason, due) for claim, reason, due in held]
-    entity.seen = dict.fromkeys(seen)
-    return entity
-
-
-def _dump_occurrence(occurrence: Occurrence) -> list[Any]:
-    return [
-        occurrence.event_type,
-        occurrence.discriminator,
-        occurrence.revision,
-        occurrence.stands,
-        occurrence.platform,
-        occurrence.assurance,
-        occurrence.action,
-        occurrence.occurred,
-        occurrence.precision,
-        occurrence.content,
-        occurrence.claim_seq,
-        occurrence.claim_id,
-        occurrence.seq,
-        [
-            [
-                _dump_claim(spoken.claim),
-                spoken.region,
-                spoken.first_received,
-                spoken.order,
-                spoken.barrier,
-                spoken.occurred,
-                spoken.precision,
-                spoken.fate,
-                spoken.reason,
-                spoken.deadline,
-            ]
-            for spoken in occurrence.spoken.values()
-        ],
-    ]
-
-
-def _load_occurrence(entity: Entity, row: list[Any]) -> Occurrence:
-    event_type, discriminator = row[:2]
-    identity = milestone_id(entity.key, event_type, discriminator, entity.generation)
-    occurrence = Occurrence(event_type, discriminator, identity)
-    (
-        occurrence.revision,
-        occurrence.stands,
-        occurrence.platform,
-        occurrence.assurance,
-        occurrence.action,
-        occurrence.occurred,
-        occurrence.precision,
-        occurrence.content,
-        occurrence.claim_seq,
-        occurrence.claim_id,
-        occurrence.seq,
-        all_spoken,
-    ) = row[2:]
-    for plain, region, first, order, barrier, *rest in all_spoken:
-        spoken = Spoken(_load_claim(plain), region)
-        spoken.first_received = first
-        spoken.order = (order[0], order[1], order[2], order[3])
-        spoken.barrier = (barrier[0], barrier[1], barrier[2], barrier[3])
-        spoken.occurred, spoken.precision, spoken.fate, spoken.reason, spoken.deadline = rest
-        occurrence.spoken[spoken.claim.body["platform"]] = spoken
-    return occurrence
-
-
-def _dump_claim(claim: Claim) -> list[Any]:
-    body = {
-        name: value
-        for name, value in claim.body.items()
-        if value is not None and value not in ("UNRECOGNISED", [], {})
-    }
-    raw = claim.raw
-    return [
-        body,
-        list(claim.origin),
-        claim.seq,
-        claim.digest.hex(),
-        claim.tenant,
-        claim.repaired_by,
-        claim.hops,
-        claim.clock_ahead,
-        None
-        if raw is None
-        else [
-            _hex(raw.key),
-            _hex(raw.value),
-            [[name, _hex(value)] for name, value in raw.headers],
-        ],
-    ]
-
-
-def _load_claim(plain: list[Any]) -> Claim:
-    body, origin, seq, digest, tenant, repaired_by, hops, clock_ahead, raw = plain
-    claim = Claim(
-        raw_event(**body),
-        Origin(*origin),
-        seq,
-        bytes.fromhex(digest),
-        tenant,
-        repaired_by=repaired_by,
-        hops=hops,
-    )
-    claim.clock_ahead = clock_ahead
-    if raw is not None:
-        key, value, headers = raw
-        claim.raw = Raw(
-            _unhex(key), _unhex(value), tuple((name, _unhex(item)) for name, item in headers)
+    def is_blank(self) -> bool:
+        """Whether there is nothing to remember."""
+        return not (
+            self.occurrences or self.held or self.linked or self.incomplete or self.seen or self.seq
         )
-    return claim
-
-
-def _hex(value: bytes | None) -> str | None:
-    return None if value is None else value.hex()
-
-
-def _unhex(value: str | None) -> bytes | None:
-    return None if value is None else bytes.fromhex(value)

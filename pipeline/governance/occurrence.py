@@ -1,19 +1,24 @@
 """Which occurrence a claim speaks of: the place it means, the stop's role, the discriminator.
 
-Must never know who owns it.
+Stop lists change. A claim is read by the list that was in force when it happened, whenever either
+arrives; what that list doesn't know is looked for in earlier lists, then in later ones. Must never
+know who owns anything.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from pipeline.governance.claims import RawEvent, Stop
-from pipeline.governance.entity import Entity, PlannedStop
+from pipeline.governance.entity import Entity, Plan, PlannedStop
 from pipeline.governance.policy import EventType, Platform, Policy, Site
 from pipeline.governance.vocabulary import Cardinality
 
-_DAY_MS = 86_400_000
-_MINUTE_MS = 60_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 NO_STOP: Final[Stop] = {
     "number": None,
     "role": None,
@@ -33,41 +38,68 @@ class Place(NamedTuple):
     role: str | None
 
 
-def place_of(policy: Policy, platform: Platform, entity: Entity | None, body: RawEvent) -> Place:
-    """Resolve a claim's place by the site table and the shipment's stop list.
+NOWHERE: Final = Place(None, None, None)
 
-    A stop number only helps to find the place; a place that the stop list visits more than once
-    gets `#k` for its k-th visit.
+
+def place_of(policy: Policy, platform: Platform, entity: Entity | None, body: RawEvent) -> Place:
+    """Resolve a claim's place by the site table and the shipment's stop lists.
+
+    A stop number only helps to find the place. A list's second visit to a place is `PLACE#2`.
     """
     stop = body["stop"]
-    site = policy.site_of(platform, stop)
-    planned = [] if entity is None else entity.stops
-    role = None if stop is None else stop["role"]
     if stop is None:
-        return Place(None, None, None)
-    match = _match(planned, stop, site)
-    if match is not None:
-        site = site or policy.sites.get(match.place.partition("#")[0])
-        return Place(match.place, site, role or match.stop["role"])
-    return Place(None if site is None else site.id, site, role)
+        return NOWHERE
+    site = policy.site_of(platform, stop)
+    for plan in _searched(entity, body["occurred"]):
+        found = _match(plan.stops, stop, site)
+        if found is not None:
+            site = site or policy.sites.get(site_of(found.place))
+            return Place(found.place, site, stop["role"] or found.stop["role"])
+    return Place(None if site is None else site.id, site, stop["role"])
 
 
-def _match(planned: list[PlannedStop], stop: Stop, site: Site | None) -> PlannedStop | None:
+def site_of(place: str) -> str:
+    """A place without the number of its visit."""
+    return place.partition("#")[0]
+
+
+def _searched(entity: Entity | None, occurred: int) -> Iterable[Plan]:
+    """The stop list in force, then the earlier ones, then the later ones."""
+    plans = [] if entity is None else entity.plans
+    if len(plans) < 2:
+        return plans
+    now = _in_force(plans, occurred)
+    return [*reversed(plans[: now + 1]), *plans[now + 1 :]]
+
+
+def _in_force(plans: Sequence[Plan], occurred: int) -> int:
+    before = [index for index, plan in enumerate(plans) if plan.occurred <= occurred]
+    return before[-1] if before else 0
+
+
+def _match(planned: Sequence[PlannedStop], stop: Stop, site: Site | None) -> PlannedStop | None:
     """The stop of the list that is meant."""
     if site is not None:
-        here = [item for item in planned if item.place.partition("#")[0] == site.id]
-        if len(here) > 1:
-            closer = [item for item in here if _agrees(item.stop, stop)]
-            return (closer or here)[0]
-        return here[0] if here else None
-    for item in planned:
-        if stop["number"] is not None and item.stop["number"] == stop["number"]:
-            return item
-    if stop["location"]:
+        here = [item for item in planned if site_of(item.place) == site.id]
+        if len(here) < 2:
+            return here[0] if here else None
+        return next((item for item in here if _agrees(item.stop, stop)), here[0])
+    if stop["number"] is not None:
         for item in planned:
-            if item.stop["location"] == stop["location"]:
+            if item.stop["number"] == stop["number"]:
                 return item
+    for name in ("location", "city"):
+        said = _folded(stop, name)
+        if said:
+            for item in planned:
+                if _folded(item.stop, name) == said:
+                    return item
     return None
+
+
+def _folded(stop: Stop, name: str) -> str:
+    text = stop["location"] if name == "location" else stop["city"]
+    return (text or "").strip().upper()
 
 
 def _agrees(planned: Stop, stop: Stop) -> bool:
@@ -76,57 +108,85 @@ def _agrees(planned: Stop, stop: Stop) -> bool:
     return stop["role"] is not None and planned["role"] == stop["role"]
 
 
-def only_stop(entity: Entity | None, roles: frozenset[str]) -> PlannedStop | None:
-    """The single stop of the plan with one of these roles; None: there is none, or several."""
-    if entity is None:
+def only_stop(entity: Entity, roles: frozenset[str], occurred: int) -> PlannedStop | None:
+    """The only stop with one of these roles in the list in force, if there is just one."""
+    if not entity.plans:
         return None
-    fitting = [item for item in entity.stops if item.stop["role"] in roles]
+    plan = entity.plans[_in_force(entity.plans, occurred)]
+    fitting = [item for item in plan.stops if item.stop["role"] in roles]
     return fitting[0] if len(fitting) == 1 else None
 
 
-def discriminator(kind: EventType, body: RawEvent, place: str | None) -> str | None:
+def discriminator(kind: EventType, body: RawEvent, place: Place) -> str | None:
     """What tells this occurrence of an event type from others of the entity.
 
     Returns:
-        None: it can't be told yet, the stop is not known. A missing document is an empty text for
-        the caller to refuse.
+        None: it can't be told yet, the stop is not known. A missing document or leg is an empty
+        text for the caller to refuse.
 
     """
     cardinality = kind.cardinality
     if cardinality is Cardinality.ONCE:
         return ""
     if cardinality is Cardinality.STOP:
-        return place
+        return place.canonical
     if cardinality is Cardinality.DOCUMENT:
         return body["document"] or ""
     if cardinality is Cardinality.STREAM:
-        return place or ""
+        return (place.canonical or "") if kind.by_stop else ""
     if cardinality is Cardinality.LEG:
         return body["leg"] or ""
-    if place is None:
+    if place.canonical is None:
         return None
-    attempt = body["attempt"] or _local_date(body)
-    return f"{place}@{attempt}"
+    return f"{place.canonical}@{body['attempt'] or _local_date(body, place.site)}"
 
 
-def _local_date(body: RawEvent) -> str:
-    """Days since the epoch at the stop, as the source's own offset tells."""
-    local = body["occurred"] + (body["occurred_offset_minutes"] or 0) * _MINUTE_MS
-    return f"day{local // _DAY_MS}"
+def _local_date(body: RawEvent, site: Site | None) -> str:
+    """Date at the stop: by the site's zone, else by the source's own offset, else UTC."""
+    moment = _EPOCH + timedelta(milliseconds=body["occurred"])
+    if site is not None and site.zone:
+        moment = moment.astimezone(_zone(site.zone))
+    else:
+        moment += timedelta(minutes=body["occurred_offset_minutes"] or 0)
+    return moment.date().isoformat()
 
 
-def plan_stops(policy: Policy, platform: Platform, stops: list[Stop]) -> list[PlannedStop]:
-    """The stop list of a tender with every place resolved, repeated visits numbered."""
-    named = []
-    for position, stop in enumerate(stops, 1):
-        site = policy.site_of(platform, stop)
-        text = site.id if site is not None else stop["location"] or stop["city"] or f"?{position}"
-        named.append(text)
+@cache
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+def written(kind: EventType, body: RawEvent, *, by_role: bool) -> str:
+    """How a platform names the occurrence, as far as another stop list could read it otherwise.
+
+    Args:
+        kind: what the claim is about.
+        body: the claim.
+        by_role: whether the dialect asked for the stop's role.
+
+    """
+    if not by_role and not kind.by_stop:
+        return ""
+    stop = body["stop"]
+    parts: list[object] = []
+    if stop is not None:
+        parts += [stop["number"], stop["role"], stop["location"], stop["city"]]
+        parts += [stop["subdivision"], stop["country"]]
+    if by_role:
+        parts += [body["native_status"], body["native_reason"], body["native_qualifier"]]
+    return "/".join("" if part is None else str(part) for part in parts)
+
+
+def plan_stops(policy: Policy, platform: Platform, stops: list[Stop]) -> tuple[PlannedStop, ...]:
+    """A tender's stop list, every place resolved, repeated visits numbered from the second."""
     planned: list[PlannedStop] = []
     visits: dict[str, int] = {}
-    for position, (stop, text) in enumerate(zip(stops, named, strict=True), 1):
+    for position, stop in enumerate(stops, 1):
+        site = policy.site_of(platform, stop)
+        named = (stop["location"] or stop["city"] or stop["name"] or f"?{position}").strip()
+        text = site.id if site is not None else named.replace("#", "")
         visits[text] = visits.get(text, 0) + 1
-        place = f"{text}#{visits[text]}" if named.count(text) > 1 else text
+        place = text if visits[text] == 1 else f"{text}#{visits[text]}"
         numbered: Stop = {**stop, "number": stop["number"] or position}
         planned.append(PlannedStop(numbered, place))
-    return planned
+    return tuple(planned)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pipeline.governance.claims import Reference, Stop
+from pipeline.governance.claims import Reference
 from pipeline.governance.entity import Entity, Occurrence, Spoken
-from pipeline.governance.occurrence import NO_STOP
+from pipeline.governance.occurrence import NO_STOP, site_of
 from pipeline.governance.policy import EventType, Policy
 from pipeline.governance.standing import Judgement, agrees
-from pipeline.governance.vocabulary import Action, Cardinality, Flag, LinkKind
+from pipeline.governance.vocabulary import Action, Assurance, EntityType, Flag, LinkKind
 
 Record = dict[str, Any]
 REFERENCES_MAX = 50
@@ -56,6 +56,7 @@ class Publication(NamedTuple):
     """Why a revision is published."""
 
     action: Action
+    assurance: Assurance
     reason: str
     judgement: Judgement
     flags: list[str]
@@ -84,52 +85,28 @@ def approved_record(
         previous: event id and occurred of the revision before.
 
     """
-    claim = spoken.claim
-    body = claim.body
     judgement = publication.judgement
-    others = [item for item in occurrence.spoken.values() if item is not spoken]
-    agree = [o.claim.body["platform"] for o in others if agrees(o, spoken, judgement.tolerance_ms)]
-    dissent = [
-        o.claim.body["platform"] for o in others if not agrees(o, spoken, judgement.tolerance_ms)
-    ]
-    platform = policy.platforms.get(body["platform"])
+    agree: list[str] = []
+    dissent: list[str] = []
+    for name in sorted(judgement.latest.keys() - {spoken.claim.body["platform"]}):
+        same = agrees(judgement.latest[name], spoken, judgement.tolerance_ms)
+        (agree if same else dissent).append(name)
     return {
         "event_id": f"{occurrence.milestone_id}:{occurrence.revision}",
         "milestone_id": occurrence.milestone_id,
         "revision": occurrence.revision,
         "action": publication.action.value,
-        "assurance": judgement.assurance.value,
+        "assurance": publication.assurance.value,
         "event_type": occurrence.event_type,
-        "classifier": body["classifier"],
         "tenant": entity.name.tenant,
         "entity_type": entity.name.type,
         "entity_id": entity.name.id,
         "entity_seq": entity.seq,
         "correlations": _correlations(entity),
         "references": list(entity.references),
-        "stop": _stop(policy, entity, occurrence, body["stop"]),
+        "stop": _stop(policy, entity, occurrence, spoken),
         "region": spoken.region or entity.region,
-        "leg": body["leg"],
-        "attempt": body["attempt"],
-        "document": body["document"],
-        "warehouse_task": body["warehouse_task"],
-        "quantity": body["quantity"],
-        "amount": body["amount"],
-        "currency": body["currency"],
-        "occurred": spoken.occurred,
-        "occurred_precision": spoken.precision,
-        "occurred_offset_minutes": body["occurred_offset_minutes"],
-        "recorded": body["recorded"],
-        "received": claim.origin.received,
-        "platform": body["platform"],
-        "role": "" if platform is None else platform.role.value,
-        "native_status": body["native_status"],
-        "native_reason": body["native_reason"],
-        "source_event_id": body["event_id"],
-        "raw_topic": claim.origin.topic,
-        "raw_partition": claim.origin.partition,
-        "raw_offset": claim.origin.offset,
-        "raw_digest": claim.digest.hex(),
+        **_claimed(policy, spoken),
         "policy_version": policy.version,
         "rule": judgement.rule,
         "reason": publication.reason,
@@ -142,7 +119,38 @@ def approved_record(
         "dissent": dissent,
         "flags": publication.flags,
         "ledger_partition": partition,
-        "ledger_seq": claim.seq,
+        "ledger_seq": spoken.claim.seq,
+    }
+
+
+def _claimed(policy: Policy, spoken: Spoken) -> Record:
+    """What the record takes over from the claim, and where that can be read."""
+    claim = spoken.claim
+    body, origin = claim.body, claim.origin
+    platform = policy.platforms.get(body["platform"])
+    return {
+        "classifier": body["classifier"],
+        "leg": body["leg"],
+        "attempt": body["attempt"],
+        "document": body["document"],
+        "warehouse_task": body["warehouse_task"],
+        "quantity": body["quantity"],
+        "amount": body["amount"],
+        "currency": body["currency"],
+        "occurred": spoken.occurred,
+        "occurred_precision": spoken.precision,
+        "occurred_offset_minutes": body["occurred_offset_minutes"],
+        "recorded": body["recorded"],
+        "received": origin.received,
+        "platform": body["platform"],
+        "role": "" if platform is None else platform.role.value,
+        "native_status": body["native_status"],
+        "native_reason": body["native_reason"],
+        "source_event_id": body["event_id"],
+        "raw_topic": origin.topic,
+        "raw_partition": origin.partition,
+        "raw_offset": origin.offset,
+        "raw_digest": claim.digest.hex(),
     }
 
 
@@ -180,15 +188,15 @@ def status_record(policy: Policy, entity: Entity) -> Record:
                 "event_type": item.event_type,
                 "action": item.action,
                 "assurance": item.assurance,
-                "location": _location(policy, item),
-                "occurred": item.occurred,
+                "location": _place(policy, item),
+                "occurred": item.published,
                 "platform": item.platform,
             }
             for item in told
         ],
         "stops": [{**planned.stop, "location": planned.place} for planned in entity.stops],
         "linked": [
-            {"key": key, "status": entity.linked[key][1] if key in entity.linked else ""}
+            {"key": key, "status": entity.linked[key].status if key in entity.linked else ""}
             for key in _correlations(entity)
         ],
         "references": list(entity.references),
@@ -198,9 +206,17 @@ def status_record(policy: Policy, entity: Entity) -> Record:
 
 
 def link_record(
-    entity: Entity, kind: LinkKind, target: str, *, hops: int, sent: int, partition: int, cause: int
+    entity: Entity,
+    kind: LinkKind,
+    target: str,
+    *,
+    hops: int,
+    sent: int,
+    ended: bool,
+    partition: int,
+    cause: int,
 ) -> Record:
-    """A link from the entity, which counts it."""
+    """A link from the entity, which counts it; one that has ended says until when it was valid."""
     entity.link_seq += 1
     return {
         "kind": kind.value,
@@ -212,7 +228,7 @@ def link_record(
         "status": entity.status,
         "region": entity.region,
         "valid_from": None,
-        "valid_to": None,
+        "valid_to": sent if ended else None,
         "ledger_partition": partition,
         "ledger_seq": cause,
     }
@@ -230,28 +246,30 @@ def add_references(entity: Entity, references: list[Reference]) -> None:
             entity.references.append(known)
 
 
-def _location(policy: Policy, occurrence: Occurrence) -> str | None:
+def _place(policy: Policy, occurrence: Occurrence) -> str | None:
     kind = policy.catalogue.get(occurrence.event_type)
-    placed = {Cardinality.STOP, Cardinality.ATTEMPT, Cardinality.STREAM}
-    if kind is None or kind.cardinality not in placed:
+    if kind is None or not kind.by_stop:
         return None
     return occurrence.discriminator.partition("@")[0] or None
 
 
 def _correlations(entity: Entity) -> list[str]:
-    return [*entity.orders, *(key for key in entity.linked if key not in entity.orders)]
+    """A shipment's orders; an order's shipments, once something stands of them."""
+    if entity.orders:
+        return list(entity.orders)
+    return [
+        key
+        for key, item in entity.linked.items()
+        if item.status and not item.ended and entity.name.type == EntityType.ORDER
+    ]
 
 
-def _stop(
-    policy: Policy, entity: Entity, occurrence: Occurrence, stop: Stop | None
-) -> Record | None:
+def _stop(policy: Policy, entity: Entity, occurrence: Occurrence, spoken: Spoken) -> Record | None:
     """The stop as the record shows it: the canonical place, with its zone."""
-    place = occurrence.discriminator.partition("@")[0]
-    planned = next((item for item in entity.stops if item.place == place), None) if place else None
-    site = policy.sites.get(place.partition("#")[0]) if place else None
-    if site is None and stop is not None:
-        platform = policy.platforms.get(occurrence.platform)
-        site = None if platform is None else policy.site_of(platform, stop)
+    stop = spoken.subject["stop"]
+    place = _place(policy, occurrence) or spoken.place
+    planned = next((item for item in entity.stops if item.place == place), None)
+    site = policy.sites.get(site_of(place)) if place else None
     if stop is None and planned is None and site is None:
         return None
     said = stop or (NO_STOP if planned is None else planned.stop)
@@ -259,7 +277,7 @@ def _stop(
     return {
         "number": number,
         "role": said["role"] or (None if planned is None else planned.stop["role"]),
-        "location": place or (site.id if site is not None else said["location"]),
+        "location": place or said["location"],
         "name": site.name if site is not None else said["name"],
         "city": site.city if site is not None else said["city"],
         "subdivision": (site.subdivision or None) if site is not None else said["subdivision"],

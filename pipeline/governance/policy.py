@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from pipeline.governance.claims import Stop
@@ -15,6 +16,9 @@ from pipeline.governance.vocabulary import Cardinality, Domain, Role
 
 IGNORED: Final = "ignore"
 """Event type that a dialect gives to a native status which is no milestone."""
+
+
+_BY_STOP: Final = frozenset({Cardinality.STOP, Cardinality.ATTEMPT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,13 @@ class EventType:
     """Actuals after which, at the same stop, a claim of this type comes too late."""
     estimate_as: str = ""
     """Event type as which a claim that is no ACTUAL is judged; empty: as itself."""
+
+    @property
+    def by_stop(self) -> bool:
+        """Whether each stop has an occurrence of its own; a stream has if something closes it."""
+        return self.cardinality in _BY_STOP or (
+            self.cardinality is Cardinality.STREAM and bool(self.closed_by)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +123,18 @@ class Limits:
     open_claims_max: int
     seen_max: int = 64
     hops_max: int = 3
+    entity_weight_max: int = 600_000
+    """About how many bytes of state one entity may take; a changelog record must hold them."""
 
 
 class ResolvedDialect(NamedTuple):
-    """What a native status means; `needs_role`: it depends on the stop's role, which is unknown."""
+    """What a native status means."""
 
     event_type: str | None
     needs_role: bool = False
+    """It depends on the stop's role, which is not known."""
+    by_role: bool = False
+    """The stop's role has been asked for."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +161,13 @@ class Policy:
     allowed_schemas: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Fingerprints of the schemas a topic may carry; a topic that is absent: its committed one."""
 
+    @cached_property
+    def awaited(self) -> frozenset[str]:
+        """Event types that a strict one waits for."""
+        return frozenset(
+            name for kind in self.catalogue.values() if kind.strict for name in kind.predecessors
+        )
+
     def authorities(
         self, tenant: str, event_type: str, region: str | None
     ) -> tuple[Authority, ...] | None:
@@ -167,9 +190,10 @@ class Policy:
         classifier: str,
     ) -> ResolvedDialect:
         """Event type of a native status: the first row that fits, the most specific come first."""
-        rows = self.dialects[platform.dialect].get(status)
+        rows = self.dialects.get(platform.dialect, {}).get(status)
         if rows is None:
             return ResolvedDialect(None)
+        by_role = any(row.stop_role is not None for row in rows)
         for row in rows:
             if (
                 (row.reason is None or row.reason == reason)
@@ -177,7 +201,7 @@ class Policy:
                 and (row.classifier is None or row.classifier == classifier)
             ):
                 if row.stop_role is None or row.stop_role == stop_role:
-                    return ResolvedDialect(row.event_type)
+                    return ResolvedDialect(row.event_type, by_role=by_role)
                 if stop_role is None:
                     return ResolvedDialect(None, needs_role=True)
         return ResolvedDialect(None)

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     RETRACTED_BY_AUTHOR = "retracted_by_author"
     NO_LONGER_ENTITLED = "no_longer_entitled"
     ESTIMATE_UPDATED = "estimate_updated"
+    STOP_CHANGED = "stop_changed"
     # what does not
     AGREES_WITH_OWNER = "agrees_with_owner"
     DIFFERS_FROM_OWNER = "differs_from_owner"
@@ -77,6 +78,7 @@ class Reason(StrEnum):
     UNKNOWN_TENANT = "unknown_tenant"
     UNMAPPED_STATUS = "unmapped_status"
     UNKNOWN_EVENT_TYPE = "unknown_event_type"
+    NO_ESTIMATES = "no_estimates"
     UNKNOWN_REGION = "unknown_region"
     NO_OWNER_THEN = "no_owner_then"
     # control and links
@@ -85,6 +87,8 @@ class Reason(StrEnum):
     POLICY_UNCHANGED = "policy_unchanged"
     LINK_APPLIED = "link_applied"
     LINK_REPEATED = "link_repeated"
+    LINK_UNKNOWN = "link_unknown"
+    LINKS_FULL = "links_full"
     CONTROL_UNKNOWN = "control_unknown"
 
 
@@ -110,6 +114,7 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
     Reason.RETRACTED_BY_AUTHOR: Meaning("Its author or its owner took it back"),
     Reason.NO_LONGER_ENTITLED: Meaning("Whoever said it may not say it here any more"),
     Reason.ESTIMATE_UPDATED: Meaning("A newer estimate or position"),
+    Reason.STOP_CHANGED: Meaning("A later stop list shows that it was at another stop"),
     Reason.AGREES_WITH_OWNER: Meaning("Says the same as what stands, within the tolerance"),
     Reason.DIFFERS_FROM_OWNER: Meaning("Says otherwise than the owner; the conflict is recorded"),
     Reason.NOT_OWNER: Meaning("This platform may not state this milestone here"),
@@ -156,6 +161,9 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
     Reason.UNKNOWN_TENANT: Meaning("The account belongs to no known tenant", _CONFIG, True),
     Reason.UNMAPPED_STATUS: Meaning("The dialect does not map this native status", _CONFIG, True),
     Reason.UNKNOWN_EVENT_TYPE: Meaning("The catalogue lacks the event type", _CONFIG, True),
+    Reason.NO_ESTIMATES: Meaning(
+        "The event type has no estimates, the record is one", _CONFIG, True
+    ),
     Reason.UNKNOWN_REGION: Meaning("No rule of ownership covers the region", _CONFIG, True),
     Reason.NO_OWNER_THEN: Meaning("No rule of ownership covers that time", _CONFIG, True),
     Reason.CLOCK_TICK: Meaning("Moves the partition's clock"),
@@ -163,5 +171,7 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
     Reason.POLICY_UNCHANGED: Meaning("The bundle was already in force"),
     Reason.LINK_APPLIED: Meaning("Took over what the linked entity says"),
     Reason.LINK_REPEATED: Meaning("A link that was applied before"),
+    Reason.LINK_UNKNOWN: Meaning("A link of a kind this version does not know"),
+    Reason.LINKS_FULL: Meaning("The entity is linked to as many others as it may be"),
     Reason.CONTROL_UNKNOWN: Meaning("A control record of a kind this version does not know"),
 }

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from pipeline.governance import entity as entities
+from pipeline.governance import entity_codec as entities
 from pipeline.governance.entity import Entity
 from pipeline.governance.ledger import state_digest
 
@@ -22,6 +22,8 @@ OPEN_MAX: Final = 10_000
 """Entities that stay decoded between batches."""
 _DEADLINE = struct.Struct(">q")
 _NONE = -1
+_MOVED_MAX = 1_000
+"""Entries of deadlines that moved which are kept besides the others."""
 
 
 class PartitionState:
@@ -39,7 +41,9 @@ class PartitionState:
         self.positions: dict[str, int] = {}
         self._stored: dict[str, bytes] = {}
         self._opened: dict[str, Entity] = {}
+        self._deadlines: dict[str, int] = {}
         self._due: list[tuple[int, str]] = []
+        """A heap of deadlines; entries that moved are dropped when they come up."""
 
     @classmethod
     def restore(cls, partition: int, changelog: Mapping[bytes, bytes]) -> PartitionState:
@@ -58,8 +62,8 @@ class PartitionState:
             state._stored[name] = value
             deadline = _DEADLINE.unpack_from(value)[0]
             if deadline != _NONE:
-                state._due.append((deadline, name))
-        heapq.heapify(state._due)
+                state._deadlines[name] = deadline
+        state._heapify()
         return state
 
     def _restore_own(self, own: dict[str, Any]) -> None:
@@ -102,22 +106,42 @@ class PartitionState:
             self._opened[key] = found
         return found
 
-    def save(self, entity: Entity) -> tuple[bytes, bytes]:
-        """Encode an entity that was changed.
+    def save(self, entity: Entity) -> tuple[bytes, bytes | None]:
+        """Encode an entity that was changed; one with nothing to remember is forgotten.
 
         Returns:
             Its changelog entry.
 
         """
-        deadline = entity.next_deadline()
-        packed = _DEADLINE.pack(_NONE if deadline is None else deadline)
-        value = packed + orjson.dumps(entities.dump(entity))
-        key = entity.key.encode()
-        self.digest = state_digest(self.digest, key, self._stored.get(entity.key), value)
-        self._stored[entity.key] = value
-        if deadline is not None:
-            heapq.heappush(self._due, (deadline, entity.key))
+        name, key = entity.key, entity.key.encode()
+        deadline = self.schedule(entity)
+        value = None
+        if not entity.is_blank():
+            packed = _DEADLINE.pack(_NONE if deadline is None else deadline)
+            value = packed + orjson.dumps(entities.dump(entity))
+        self.digest = state_digest(self.digest, key, self._stored.get(name), value)
+        if value is None:
+            self._stored.pop(name, None)
+            self._opened.pop(name, None)
+        else:
+            self._stored[name] = value
         return key, value
+
+    def schedule(self, entity: Entity) -> int | None:
+        """Note when the next deadline of an entity falls due, and return it."""
+        deadline, name = entity.next_deadline(), entity.key
+        if deadline is None:
+            self._deadlines.pop(name, None)
+        elif self._deadlines.get(name) != deadline:
+            self._deadlines[name] = deadline
+            heapq.heappush(self._due, (deadline, name))
+            if len(self._due) > _MOVED_MAX + 2 * len(self._deadlines):
+                self._heapify()
+        return deadline
+
+    def _heapify(self) -> None:
+        self._due = [(deadline, name) for name, deadline in self._deadlines.items()]
+        heapq.heapify(self._due)
 
     def trim(self) -> None:
         """Close entities that have been open longest, down to the limit."""
@@ -128,7 +152,7 @@ class PartitionState:
         """When the next deadline falls due; entries of deadlines that moved are dropped."""
         while self._due:
             deadline, key = self._due[0]
-            if _DEADLINE.unpack_from(self._stored[key])[0] == deadline:
+            if self._deadlines.get(key) == deadline:
                 return deadline
             heapq.heappop(self._due)
         return None
@@ -136,10 +160,12 @@ class PartitionState:
     def due(self, clock: int) -> Iterator[str]:
         """Keys of entities with a deadline up to the clock, in order of deadline and key.
 
-        Each must be changed and saved before the next is asked for.
+        Each must be changed and scheduled before the next is asked for.
         """
         while (deadline := self.due_ms()) is not None and deadline <= clock:
-            yield heapq.heappop(self._due)[1]
+            key = heapq.heappop(self._due)[1]
+            del self._deadlines[key]
+            yield key
 
     def entities(self) -> Iterator[Entity]:
         """Every entity, decoded anew; for readers that change nothing."""

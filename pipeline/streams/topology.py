@@ -189,7 +189,7 @@ def _lacking(
         elif record.topic == names.CONTROL and isinstance(found, Schema):
             control = _try(record.value or b"", found, CONTROL)
             if isinstance(control, dict) and control["kind"] == ControlKind.ACTIVATE:
-                named.add(control["policy_version"] or "")
+                named |= {control["policy_version"]} - {None, ""}
     if missing:
         return Lacking(schemas={name: frozenset(waiting) for name, waiting in missing.items()})
     if state.policy_version is not None:
@@ -321,11 +321,11 @@ def _govern_block(
     if read_through_ms is not None and read_through_ms > state.clock:
         state.clock = work.clock = read_through_ms
         for entity in work.touched.values():
-            state.save(entity)
+            state.schedule(entity)
         for key in state.due(work.clock):
             entity = state.open(key)
             kernel.reach(work, entity)
-            state.save(entity)
+            state.schedule(entity)
     state.policy_version = work.policy.version if work.activated else None
     _write_outputs(surroundings, state, work, governed)
     if not chunk and not work.transitions and not inputs and clock_before == state.clock:
@@ -355,8 +355,9 @@ def _govern_block(
 def _first_activation(decoded: list[_Decoded]) -> str:
     """A partition without a policy is governed by the first that the control topic activates."""
     for item in decoded:
-        if item.control is not None and item.control["kind"] == ControlKind.ACTIVATE:
-            return str(item.control["policy_version"])
+        control = item.control or {"kind": "", "policy_version": None}
+        if control["kind"] == ControlKind.ACTIVATE and control["policy_version"]:
+            return str(control["policy_version"])
     return ""
 
 

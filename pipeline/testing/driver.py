@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pipeline.contract import codec, names
 from pipeline.contract.codec import Schema
-from pipeline.governance.entity import raw_event
+from pipeline.governance.claims import raw_event
 from pipeline.governance.identity import entity_key, normalise, partition_of, reference_key
 from pipeline.governance.policy import Policy
 from pipeline.governance.reasons import Reason

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from pipeline.contract import codec, names
 from pipeline.governance import ledger
-from pipeline.governance.entity import raw_event
+from pipeline.governance.claims import raw_event
 from pipeline.governance.identity import partition_of
 from pipeline.governance.policy import Policy
 from pipeline.testing.driver import Place, TopologyDriver

@@ -1,0 +1,262 @@
+"""An entity as plain lists, and back: what the changelog keeps.
+
+Must never know bytes: whoever stores the lists encodes them.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from typing import Any, Final
+
+from pipeline.governance.claims import Claim, Order, Origin, Raw, raw_event
+from pipeline.governance.entity import (
+    Entity,
+    Held,
+    Linked,
+    Occurrence,
+    Plan,
+    PlannedStop,
+    Spoken,
+)
+
+STATE_VERSION: Final = 1
+_UNSAID: Final[tuple[Any, ...]] = (None, "UNRECOGNISED", [], {})
+_NOT_KEPT: Final = frozenset({"attributes", "account", "entity_type", "entity_id", "reference"})
+"""Fields of a claim that nothing asks for once it is placed; a held one is still whole in `raw`."""
+
+
+def dump(entity: Entity) -> list[Any]:
+    """The entity as plain lists, numbers and texts."""
+    return [
+        STATE_VERSION,
+        entity.generation,
+        entity.seq,
+        entity.status,
+        entity.rank,
+        entity.received,
+        entity.region,
+        entity.link_region,
+        entity.start,
+        [[plan.occurred, plan.order, [list(stop) for stop in plan.stops]] for plan in entity.plans],
+        entity.orders,
+        entity.told,
+        entity.told_status,
+        {
+            key: [item.seq, item.status, item.ended, item.region]
+            for key, item in entity.linked.items()
+        },
+        entity.link_seq,
+        entity.references,
+        entity.incomplete,
+        [_dump_occurrence(occurrence) for occurrence in entity.occurrences.values()],
+        [_dump_held(held) for held in entity.held],
+        list(entity.seen),
+    ]
+
+
+def load(key: str, plain: list[Any]) -> Entity:
+    """The entity that `dump` gave.
+
+    Raises:
+        ValueError: it was written by a newer Milepost.
+
+    """
+    version, *fields = plain
+    if version != STATE_VERSION:
+        raise ValueError(f"state of {key} has version {version}, this Milepost reads up to 1")
+    entity = Entity(key)
+    (
+        entity.generation,
+        entity.seq,
+        entity.status,
+        entity.rank,
+        entity.received,
+        entity.region,
+        entity.link_region,
+        entity.start,
+        plans,
+        entity.orders,
+        entity.told,
+        entity.told_status,
+        linked,
+        entity.link_seq,
+        entity.references,
+        entity.incomplete,
+        occurrences,
+        held,
+        seen,
+    ) = fields
+    entity.plans = [
+        Plan(occurred, _order(order), tuple(PlannedStop(stop, place) for stop, place in stops))
+        for occurred, order, stops in plans
+    ]
+    for source, (seq, status, ended, region) in linked.items():
+        item = entity.linked[source] = Linked(seq, status, ended=ended)
+        item.region = region
+    for row in occurrences:
+        occurrence = _load_occurrence(entity, row)
+        if occurrence.revision:
+            entity.said.add(occurrence.event_type)
+        if occurrence.stands:
+            entity.standing[occurrence.event_type] += 1
+    entity.held = [_load_held(row) for row in held]
+    entity.seen = dict.fromkeys(seen)
+    return entity
+
+
+def _dump_occurrence(occurrence: Occurrence) -> list[Any]:
+    return [
+        occurrence.event_type,
+        occurrence.discriminator,
+        occurrence.revision,
+        occurrence.stands,
+        occurrence.platform,
+        occurrence.assurance,
+        occurrence.action,
+        occurrence.occurred,
+        occurrence.precision,
+        occurrence.published,
+        occurrence.content,
+        occurrence.claim_seq,
+        occurrence.claim_id,
+        occurrence.seq,
+        [_dump_spoken(spoken) for spoken in occurrence.voices()],
+    ]
+
+
+def _load_occurrence(entity: Entity, row: list[Any]) -> Occurrence:
+    occurrence = entity.occurrence(row[0], row[1])
+    (
+        occurrence.revision,
+        occurrence.stands,
+        occurrence.platform,
+        occurrence.assurance,
+        occurrence.action,
+        occurrence.occurred,
+        occurrence.precision,
+        occurrence.published,
+        occurrence.content,
+        occurrence.claim_seq,
+        occurrence.claim_id,
+        occurrence.seq,
+        voices,
+    ) = row[2:]
+    for plain in voices:
+        spoken = _load_spoken(plain)
+        occurrence.spoken.setdefault(spoken.claim.body["platform"], []).append(spoken)
+    return occurrence
+
+
+def _dump_spoken(spoken: Spoken) -> list[Any]:
+    own = spoken.subject is spoken.claim.body
+    return [
+        _dump_claim(spoken.claim),
+        None if own else _said(spoken.subject),
+        spoken.written,
+        spoken.region,
+        spoken.place,
+        spoken.content,
+        spoken.first_received,
+        spoken.order,
+        spoken.barrier,
+        spoken.target_order,
+        spoken.occurred,
+        spoken.precision,
+        spoken.restates,
+        spoken.fate,
+        spoken.reason,
+        spoken.deadline,
+    ]
+
+
+def _load_spoken(plain: list[Any]) -> Spoken:
+    claim, subject, written, region, place, content, first, order, barrier, target, *rest = plain
+    spoken = Spoken(_load_claim(claim), written, region, place)
+    spoken.content = content
+    if subject is not None:
+        spoken.subject = raw_event(**subject)
+    spoken.first_received = first
+    spoken.order, spoken.barrier = _order(order), _order(barrier)
+    spoken.target_order = None if target is None else _order(target)
+    (
+        spoken.occurred,
+        spoken.precision,
+        spoken.restates,
+        spoken.fate,
+        spoken.reason,
+        spoken.deadline,
+    ) = rest
+    return spoken
+
+
+def _dump_held(held: Held) -> list[Any]:
+    own = held.subject is held.claim.body
+    subject = None if own else _said(held.subject)
+    return [_dump_claim(held.claim), subject, held.reason, held.deadline]
+
+
+def _load_held(plain: list[Any]) -> Held:
+    row, subject, reason, deadline = plain
+    claim = _load_claim(row)
+    return Held(claim, claim.body if subject is None else raw_event(**subject), reason, deadline)
+
+
+def _said(body: Any) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in body.items()
+        if value not in _UNSAID and name not in _NOT_KEPT
+    }
+
+
+def _dump_claim(claim: Claim) -> list[Any]:
+    raw = claim.raw
+    return [
+        _said(claim.body),
+        list(claim.origin),
+        claim.seq,
+        claim.digest.hex(),
+        claim.tenant,
+        claim.repaired_by,
+        claim.hops,
+        claim.clock_ahead,
+        None
+        if raw is None
+        else [
+            _text(raw.key),
+            _text(raw.value),
+            [[name, _text(value)] for name, value in raw.headers],
+        ],
+    ]
+
+
+def _load_claim(plain: list[Any]) -> Claim:
+    body, origin, seq, digest, tenant, repaired_by, hops, clock_ahead, raw = plain
+    claim = Claim(
+        raw_event(**body),
+        Origin(*origin),
+        seq,
+        bytes.fromhex(digest),
+        tenant,
+        repaired_by=repaired_by,
+        hops=hops,
+    )
+    claim.clock_ahead = clock_ahead
+    if raw is not None:
+        key, value, headers = raw
+        claim.raw = Raw(
+            _bytes(key), _bytes(value), tuple((name, _bytes(item)) for name, item in headers)
+        )
+    return claim
+
+
+def _order(plain: list[Any]) -> Order:
+    return (plain[0], plain[1], plain[2], plain[3])
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else b64encode(value).decode()
+
+
+def _bytes(value: str | None) -> bytes | None:
+    return None if value is None else b64decode(value)

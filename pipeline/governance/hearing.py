@@ -1,0 +1,130 @@
+"""What one platform says of an occurrence: which of its statements is the latest.
+
+A platform that names a stop in two ways has two statements here, put together anew whenever they
+are asked for. Must never know an owner.
+"""
+
+from __future__ import annotations
+
+from pipeline.governance.claims import WIDTH, Order, adds, finer, same_time
+from pipeline.governance.entity import Occurrence, Spoken
+from pipeline.governance.reasons import Reason
+
+
+def hear(occurrence: Occurrence, spoken: Spoken) -> tuple[Reason | None, Spoken | None]:
+    """Take a platform's statement into the occurrence.
+
+    Args:
+        occurrence: changed in place.
+        spoken: what the platform says.
+
+    Returns:
+        Why it changes nothing (repeated, restated, older), None if it is the platform's latest;
+        and the statement whose place it took.
+
+    """
+    voices = occurrence.spoken.setdefault(spoken.claim.body["platform"], [])
+    event_id = spoken.claim.body["event_id"]
+    for known in voices:
+        if known.claim.body["event_id"] == event_id:
+            return (Reason.REPEATED if _says_same(known, spoken) else Reason.ID_REUSED), None
+    before = speaks(voices) if voices else None
+    index = next((i for i, known in enumerate(voices) if known.written == spoken.written), None)
+    replaced = None
+    if index is None:
+        voices.append(spoken)
+    else:
+        known = voices[index]
+        known.first_received = min(known.first_received, spoken.first_received)
+        why = _again(known, spoken)
+        if why is not None:
+            refine(occurrence, speaks(voices))
+            return why, None
+        spoken.barrier, spoken.first_received = known.order, known.first_received
+        if spoken.retracts:
+            spoken.target_order = known.order
+            spoken.order = max(spoken.order, known.order)
+        voices[index] = spoken
+        replaced = known
+    if before is None:
+        return None, replaced
+    if _says_same(before, spoken):
+        spoken.restates = True
+        refine(occurrence, speaks(voices))
+        return Reason.RESTATED, replaced
+    if speaks(voices).claim is not spoken.claim:
+        return Reason.OLDER_THAN_CURRENT, replaced
+    return None, replaced
+
+
+def refine(occurrence: Occurrence, spoken: Spoken) -> None:
+    """Keep the finest time of what stands, to compare with from now on."""
+    if (
+        occurrence.stands
+        and spoken.claim.body["platform"] == occurrence.platform
+        and finer(spoken.precision, occurrence.precision)
+        and same_time(spoken.occurred, spoken.precision, occurrence.occurred, occurrence.precision)
+    ):
+        occurrence.occurred, occurrence.precision = spoken.occurred, spoken.precision
+
+
+def _again(known: Spoken, spoken: Spoken) -> Reason | None:
+    """Whether the platform says the same in the same words, or something older."""
+    if _says_same(known, spoken):
+        if finer(spoken.precision, known.precision) and spoken.order > known.barrier:
+            known.occurred, known.precision = spoken.occurred, spoken.precision
+        known.order = max(known.order, spoken.order)
+        return Reason.RESTATED
+    if spoken.order < known.order and not spoken.retracts:
+        known.barrier = max(known.barrier, spoken.order)
+        return Reason.OLDER_THAN_CURRENT
+    return None
+
+
+def _says_same(known: Spoken, spoken: Spoken) -> bool:
+    if known.retracts or spoken.retracts:
+        return known.claim.body["retracts"] == spoken.claim.body["retracts"]
+    return _one_time(known, spoken) and not adds(spoken.content, known.content)
+
+
+def _one_time(a: Spoken, b: Spoken) -> bool:
+    """Whether two statements are of one time; a retraction is of the time it takes back."""
+    a_at, a_precision = _stated(a)
+    b_at, b_precision = _stated(b)
+    return same_time(a_at, a_precision, b_at, b_precision)
+
+
+def _stated(spoken: Spoken) -> tuple[int, str]:
+    if spoken.retracts:
+        return spoken.subject["occurred"], spoken.subject["occurred_precision"]
+    return spoken.occurred, spoken.precision
+
+
+def speaks(voices: list[Spoken]) -> Spoken:
+    """A platform's latest statement, out of all its ways of naming the place.
+
+    Ways that say the same are one statement with the finest of their times, told by the claim that
+    was not a restatement. What was taken back counts as of when it had been said.
+    """
+    if len(voices) == 1:
+        return voices[0]
+    ordered = sorted(voices, key=lambda item: item.target_order or item.order)
+    run = [item for item in ordered if _one_time(item, ordered[-1])]
+    said = [item for item in run if not item.retracts]
+    back = max((item for item in run if item.retracts), key=_order, default=None)
+    if back is not None and (not said or back.order > max(map(_order, said))):
+        return back
+    head = next((item for item in said if not item.restates), said[0])
+    if len(said) == 1:
+        return head
+    finest = min(said, key=lambda item: WIDTH[item.precision])
+    told = Spoken(head.claim, head.written, head.region, head.place)
+    told.content, told.subject = head.content, head.subject
+    told.first_received = min(item.first_received for item in voices)
+    told.order = max(map(_order, said))
+    told.occurred, told.precision = finest.occurred, finest.precision
+    return told
+
+
+def _order(spoken: Spoken) -> Order:
+    return spoken.order

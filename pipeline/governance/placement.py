@@ -1,0 +1,290 @@
+"""Where a claim belongs: from dialect to event type, stop, discriminator and region.
+
+Answers with the occurrence, or with what the claim must wait for, or with its end. Must never
+change anything, nor know who else has spoken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from pipeline.governance.claims import Claim, RawEvent, content
+from pipeline.governance.entity import Entity, Held, Occurrence, Spoken
+from pipeline.governance.occurrence import (
+    Place,
+    discriminator,
+    only_stop,
+    place_of,
+    site_of,
+    written,
+)
+from pipeline.governance.policy import IGNORED, EventType, Platform, Policy
+from pipeline.governance.reasons import Reason
+from pipeline.governance.standing import authority
+from pipeline.governance.vocabulary import Cardinality, Classifier, Disposition
+
+_ESTIMATES: Final = frozenset({Classifier.ESTIMATED, Classifier.PLANNED, Classifier.REQUESTED})
+_AHEAD_MS_MAX: Final = 5 * 366 * 86_400_000
+"""How far ahead an estimate may lie."""
+
+
+class RefusedError(Exception):
+    """Ends the judgement of one claim: it goes to the dead letter."""
+
+    def __init__(self, reason: Reason, detail: str, stage: str, entity: str = "") -> None:
+        super().__init__(detail)
+        self.reason, self.detail, self.stage, self.entity = reason, detail, stage, entity
+
+
+class Placed(NamedTuple):
+    """Which occurrence a claim speaks of, and what it says there."""
+
+    kind: EventType
+    discriminator: str
+    spoken: Spoken
+
+
+@dataclass(slots=True)
+class Wait:
+    """Why a claim can't be placed yet."""
+
+    reason: Reason
+    wait_ms: int
+    subject: RawEvent
+
+
+class Ended(NamedTuple):
+    """A claim that needs no occurrence."""
+
+    disposition: Disposition
+    reason: Reason
+    event_type: str = ""
+
+
+class _Meant(NamedTuple):
+    """What a statement means, and where."""
+
+    kind: EventType
+    said: EventType
+    """Event type of the dialect; an estimate of it is of another kind."""
+    place: Place
+    site: str | None
+    """Site that the statement names itself, whatever the stop lists say."""
+    by_role: bool
+
+
+def locate(
+    policy: Policy, entity: Entity, claim: Claim, platform: Platform, clock: int
+) -> Placed | Wait | Ended:
+    """Find the place of a claim that comes in.
+
+    Args:
+        policy: the bundle in force.
+        entity: whose claim it is.
+        claim: marked, if its clock runs ahead within the tolerance.
+        platform: who speaks.
+        clock: of the partition, ms UTC.
+
+    Raises:
+        RefusedError: the claim can't be governed.
+
+    """
+    body = claim.body
+    if body["retracts"] is not None:
+        return _retracted(policy, entity, claim)
+    meant = _read(policy, entity, platform, body)
+    if not isinstance(meant, _Meant):
+        return meant
+    _plausible(claim, platform, meant.kind, entity.key)
+    if body["occurred"] < max(clock, claim.origin.received) - policy.horizons_ms[claim.tenant]:
+        return Ended(Disposition.STALE, Reason.BEYOND_HORIZON, meant.kind.name)
+    return _put(policy, entity, claim, body, meant)
+
+
+def locate_again(
+    policy: Policy, entity: Entity, claim: Claim, subject: RawEvent
+) -> Placed | Wait | Ended:
+    """Find the place of a claim that was taken before, as things are now.
+
+    Args:
+        policy: the bundle in force.
+        entity: whose claim it is.
+        claim: the claim.
+        subject: its own record, or for a retraction the one it takes back.
+
+    Raises:
+        RefusedError: the claim can't be governed.
+
+    """
+    name = claim.body["platform"]
+    platform = policy.platforms.get(name)
+    if platform is None or claim.tenant not in policy.horizons_ms:
+        detail = f"bundle {policy.version} does not know platform {name!r} or its tenant any more"
+        raise RefusedError(Reason.UNKNOWN_PLATFORM, detail, "identity", entity.key)
+    meant = _read(policy, entity, platform, subject)
+    if not isinstance(meant, _Meant):
+        return meant
+    return _put(policy, entity, claim, subject, meant)
+
+
+def _read(
+    policy: Policy, entity: Entity, platform: Platform, subject: RawEvent
+) -> _Meant | Wait | Ended:
+    """From native codes and place to an event type."""
+    place = place_of(policy, platform, entity, subject)
+    meant = policy.resolve_status(
+        platform,
+        subject["native_status"],
+        subject["native_reason"],
+        subject["native_qualifier"],
+        place.role,
+        subject["classifier"],
+    )
+    if meant.needs_role:
+        return Wait(Reason.STOP_UNRESOLVED, policy.limits.stop_ms, subject)
+    if meant.event_type == IGNORED:
+        return Ended(Disposition.IGNORED, Reason.NOT_A_MILESTONE)
+    if meant.event_type is None:
+        detail = f"{subject['native_status'][:80]!r} in dialect {platform.dialect}"
+        raise RefusedError(Reason.UNMAPPED_STATUS, detail, "dialect", entity.key)
+    said = kind = policy.catalogue.get(meant.event_type)
+    if said is not None and subject["classifier"] in _ESTIMATES:
+        if said.estimate_as:
+            kind = policy.catalogue.get(said.estimate_as)
+        elif said.rank and not said.sets_plan:
+            detail = f"{subject['classifier']} {said.name}"
+            raise RefusedError(Reason.NO_ESTIMATES, detail, "dialect", entity.key)
+    if said is None or kind is None:
+        raise RefusedError(Reason.UNKNOWN_EVENT_TYPE, meant.event_type, "dialect", entity.key)
+    if kind.entity_type != entity.name.type:
+        detail = f"{kind.name} is about a {kind.entity_type}, the record names a {entity.name.type}"
+        raise RefusedError(Reason.FIELD_INVALID, detail, "identity", entity.key)
+    own = None if kind.by_stop else policy.site_of(platform, subject["stop"])
+    place = _default(policy, platform, entity, subject, kind, place)
+    return _Meant(kind, said, place, None if own is None else own.id, meant.by_role)
+
+
+def _default(
+    policy: Policy,
+    platform: Platform,
+    entity: Entity,
+    subject: RawEvent,
+    kind: EventType,
+    place: Place,
+) -> Place:
+    """Where a claim names no place: the tender's first stop, or the only stop the type can mean."""
+    if place.canonical is not None:
+        return place
+    stop = subject["stop"]
+    silent = stop is None or not (stop["location"] or stop["city"] or stop["number"])
+    if not silent:
+        return place
+    if kind.sets_plan:
+        site = policy.site_of(platform, subject["stops"][0]) if subject["stops"] else None
+        return Place(None if site is None else site.id, site, place.role)
+    only = only_stop(entity, kind.stop_roles, subject["occurred"]) if kind.stop_roles else None
+    if only is None:
+        return place
+    return Place(only.place, policy.sites.get(site_of(only.place)), only.stop["role"])
+
+
+def _put(
+    policy: Policy, entity: Entity, claim: Claim, subject: RawEvent, meant: _Meant
+) -> Placed | Wait | Ended:
+    """From event type and place to an occurrence that somebody owns."""
+    kind, place = meant.kind, meant.place
+    tag = discriminator(kind, subject, place)
+    if tag is None:
+        return Wait(Reason.STOP_UNRESOLVED, policy.limits.stop_ms, subject)
+    if not tag and kind.cardinality in {Cardinality.DOCUMENT, Cardinality.LEG}:
+        detail = f"{kind.name} is told apart by {kind.cardinality.value}, which is empty"
+        raise RefusedError(Reason.DOCUMENT_MISSING, detail, "identity", entity.key)
+    if _closed(entity, meant, tag):
+        return Ended(Disposition.STALE, Reason.ACTUAL_KNOWN, kind.name)
+    region = policy.region_of(subject["stop"], place.site)
+    if region is None and kind.sets_plan and subject["stops"]:
+        region = policy.region_of(subject["stops"][0], place.site)
+    rule = authority(policy, entity, kind, claim, region)
+    if rule is Reason.REGION_UNRESOLVED:
+        return Wait(rule, policy.limits.region_ms, subject)
+    if isinstance(rule, Reason):
+        where = region or entity.region or "any region"
+        detail = f"{kind.name} of tenant {claim.tenant} in {where}"
+        raise RefusedError(rule, detail, "ownership", entity.key)
+    spoken = Spoken(claim, written(kind, subject, by_role=meant.by_role), region, place.canonical)
+    spoken.subject = subject
+    spoken.content = content(subject, meant.site)
+    return Placed(kind, tag, spoken)
+
+
+def _closed(entity: Entity, meant: _Meant, tag: str) -> bool:
+    """Whether an estimate is of something that has happened."""
+    kind, said = meant.kind, meant.said
+    if said is not kind and _stands(entity, said.name, tag if said.by_stop else ""):
+        return True
+    if not kind.closed_by:
+        return False
+    if tag:
+        return any(_stands(entity, closer, tag) for closer in kind.closed_by)
+    return any(entity.standing[closer] for closer in kind.closed_by) and not any(
+        item.stop["role"] in kind.stop_roles
+        and not any(_stands(entity, closer, item.place) for closer in kind.closed_by)
+        for item in entity.stops
+    )
+
+
+def _stands(entity: Entity, event_type: str, tag: str) -> bool:
+    found = entity.occurrences.get(f"{event_type}|{tag}")
+    return found is not None and found.stands
+
+
+def _plausible(claim: Claim, platform: Platform, kind: EventType, key: str) -> None:
+    """Refuse times that can't be meant; mark a clock that runs ahead within the tolerance."""
+    body = claim.body
+    occurred, ahead = body["occurred"], body["occurred"] - claim.origin.received
+    if occurred < platform.earliest_ms:
+        detail = f"occurred {occurred} is before {platform.name}'s earliest, {platform.earliest_ms}"
+        raise RefusedError(Reason.IMPLAUSIBLE_TIME, detail, "plausibility", key)
+    if ahead > _AHEAD_MS_MAX:
+        detail = f"occurred {occurred} is more than five years after it was received"
+        raise RefusedError(Reason.IMPLAUSIBLE_TIME, detail, "plausibility", key)
+    if ahead <= 0 or kind.closed_by or body["classifier"] in _ESTIMATES:
+        return
+    if ahead > platform.clock_tolerance_ms:
+        detail = f"occurred {ahead} ms after it was received; a shift by -{ahead} ms would fit"
+        raise RefusedError(Reason.OCCURRED_IN_FUTURE, detail, "plausibility", key)
+    claim.clock_ahead = True
+
+
+def _retracted(policy: Policy, entity: Entity, claim: Claim) -> Placed | Wait:
+    """The place of a retraction: that of its author's statement with the event id it names."""
+    body = claim.body
+    found = _target(entity, body)
+    if isinstance(found, Held):
+        limits = policy.limits
+        wait = limits.stop_ms if found.reason == Reason.STOP_UNRESOLVED else limits.region_ms
+        return Wait(Reason(found.reason), wait, found.subject)
+    if found is not None:
+        occurrence, target = found
+        kind = policy.catalogue.get(occurrence.event_type)
+        if kind is not None:
+            spoken = Spoken(claim, target.written, target.region, target.place)
+            spoken.subject, spoken.content = target.subject, target.content
+            return Placed(kind, occurrence.discriminator, spoken)
+    detail = f"{body['platform']} never said {str(body['retracts'])[:80]!r} of {entity.key}"
+    raise RefusedError(Reason.RETRACTION_TARGET_UNKNOWN, detail, "identity", entity.key)
+
+
+def _target(entity: Entity, body: RawEvent) -> tuple[Occurrence, Spoken] | Held | None:
+    meant = body["retracts"]
+    for occurrence in entity.occurrences.values():
+        for spoken in occurrence.spoken.get(body["platform"], ()):
+            own = spoken.claim.body
+            if meant in {own["event_id"], own["retracts"]}:
+                return occurrence, spoken
+    for held in entity.held:
+        own = held.claim.body
+        if own["platform"] == body["platform"] and meant in {own["event_id"], own["retracts"]}:
+            return held
+    return None

@@ -1,0 +1,180 @@
+"""Judging again: when stop list, region or start change, every claim is looked at anew.
+
+What waited for that knowledge is placed, what a changed stop list shows to be of another stop moves
+there. A claim that the new list can't place stays where it was: what stands is not taken away for
+want of knowledge. Must never hold anything that did not wait before.
+"""
+
+from __future__ import annotations
+
+from pipeline.governance.entity import Entity, Held, Occurrence, Spoken
+from pipeline.governance.hearing import hear
+from pipeline.governance.outputs import Transition
+from pipeline.governance.placement import (
+    Ended,
+    Placed,
+    RefusedError,
+    Wait,
+    locate_again,
+)
+from pipeline.governance.reasons import Reason
+from pipeline.governance.settlement import Work, bury, settle
+from pipeline.governance.vocabulary import Disposition
+
+
+def rejudge(work: Work, entity: Entity, cause: int) -> None:
+    """Judge everything again until nothing moves.
+
+    Args:
+        work: changed in place.
+        entity: changed in place.
+        cause: ledger sequence of the record that changed what is known, or `CLOCK`.
+
+    """
+    while entity.key in work.moved:
+        del work.moved[entity.key]
+        left = _move(work, entity)
+        _release(work, entity, cause)
+        for occurrence in sorted(
+            entity.occurrences.values(), key=lambda item: item.name not in left
+        ):
+            kind = work.policy.catalogue.get(occurrence.event_type)
+            if kind is not None and (occurrence.spoken or occurrence.stands):
+                settle(work, entity, occurrence, kind, cause, left=left.get(occurrence.name))
+        for occurrence in list(entity.occurrences.values()):
+            entity.prune(occurrence)
+
+
+def _move(work: Work, entity: Entity) -> dict[str, Spoken]:
+    """Move statements that are of another occurrence than they were.
+
+    Returns:
+        By name of an occurrence, the statement that stood there and left.
+
+    """
+    left: dict[str, Spoken] = {}
+    for occurrence in list(entity.occurrences.values()):
+        kind = work.policy.catalogue.get(occurrence.event_type)
+        if kind is None or kind.sets_plan:
+            continue
+        for spoken in list(occurrence.voices()):
+            try:
+                placed = locate_again(work.policy, entity, spoken.claim, spoken.subject)
+            except RefusedError:
+                continue
+            if not isinstance(placed, Placed):
+                continue
+            spoken.region, spoken.place = placed.spoken.region, placed.spoken.place
+            target = entity.occurrence(placed.kind.name, placed.discriminator)
+            if target is occurrence:
+                continue
+            occurrence.drop(spoken)
+            if spoken.claim.seq == occurrence.claim_seq or occurrence.name not in left:
+                left[occurrence.name] = spoken
+            spoken.restates = False
+            hear(target, spoken)
+    return left
+
+
+def _release(work: Work, entity: Entity, cause: int) -> None:
+    """Place the claims that waited for this, tenders first, else in the order they came."""
+    for held in sorted(entity.held, key=lambda item: (not item.subject["stops"], item.claim.seq)):
+        try:
+            found = locate_again(work.policy, entity, held.claim, held.subject)
+        except RefusedError as fault:
+            _end(work, entity, held, cause, Disposition.DEAD_LETTERED, fault.reason)
+            bury(work, entity, held.claim, fault.reason, str(fault), fault.stage)
+            entity.forget(held.claim)
+            continue
+        if isinstance(found, Placed):
+            entity.held.remove(held)
+            _take_up(work, entity, held, found, cause)
+        elif isinstance(found, Ended):
+            event_type = found.event_type
+            _end(work, entity, held, cause, found.disposition, found.reason, event_type)
+        elif found.reason != held.reason:
+            work.transitions.append(
+                _transition(entity, held, cause, Disposition.HELD, found.reason)
+            )
+            _wait_on(held, found)
+
+
+def _wait_on(held: Held, wait: Wait) -> None:
+    held.reason = wait.reason.value
+    held.deadline = held.claim.origin.received + wait.wait_ms
+
+
+def _take_up(work: Work, entity: Entity, held: Held, placed: Placed, cause: int) -> None:
+    """Let an occurrence hear a claim that waited; a tender is settled at once."""
+    occurrence = entity.occurrence(placed.kind.name, placed.discriminator)
+    spoken = placed.spoken
+    spoken.fate, spoken.reason = Disposition.HELD.value, held.reason
+    why, replaced = hear(occurrence, spoken)
+    if replaced is not None and replaced.fate == Disposition.HELD:
+        work.transitions.append(replaced_row(entity, occurrence, replaced, cause))
+    if why is not None:
+        disposition = settled_as(why)
+        work.transitions.append(_transition(entity, held, cause, disposition, why, occurrence))
+        spoken.fate, spoken.reason = disposition.value, why.value
+        spoken.claim.raw = None
+    elif placed.kind.sets_plan:
+        settle(work, entity, occurrence, placed.kind, cause)
+
+
+def settled_as(why: Reason) -> Disposition:
+    """Disposition of a claim that changes nothing."""
+    return Disposition.STALE if why is Reason.OLDER_THAN_CURRENT else Disposition.DUPLICATE
+
+
+def replaced_row(entity: Entity, occurrence: Occurrence, spoken: Spoken, cause: int) -> Transition:
+    """What becomes of a claim that waited when its platform says something newer."""
+    body = spoken.claim.body
+    return Transition(
+        spoken.claim.seq,
+        cause,
+        Disposition.HELD.value,
+        Disposition.STALE.value,
+        Reason.REPLACED_BY_NEWER.value,
+        entity=entity.key,
+        event_type=occurrence.event_type,
+        milestone_id=occurrence.milestone_id,
+        platform=body["platform"],
+        claim=body["event_id"],
+    )
+
+
+def _end(
+    work: Work,
+    entity: Entity,
+    held: Held,
+    cause: int,
+    disposition: Disposition,
+    reason: Reason,
+    event_type: str = "",
+) -> None:
+    entity.held.remove(held)
+    row = _transition(entity, held, cause, disposition, reason)
+    work.transitions.append(row._replace(event_type=event_type))
+
+
+def _transition(
+    entity: Entity,
+    held: Held,
+    cause: int,
+    after: Disposition,
+    reason: Reason,
+    occurrence: Occurrence | None = None,
+) -> Transition:
+    body = held.claim.body
+    return Transition(
+        held.claim.seq,
+        cause,
+        Disposition.HELD.value,
+        after.value,
+        reason.value,
+        entity=entity.key,
+        event_type="" if occurrence is None else occurrence.event_type,
+        milestone_id="" if occurrence is None else occurrence.milestone_id,
+        platform=body["platform"],
+        claim=body["event_id"],
+    )
