@@ -65,17 +65,23 @@ def texts() -> dict[Path, str]:
 
 
 @cache
-def modules(*tops: str) -> tuple[Module, ...]:
-    """Every Python file below these top folders; without one: all."""
+def modules() -> tuple[Module, ...]:
+    """Every Python file."""
     return tuple(
         Module(path, text, ast.parse(text, filename=str(path)))
         for path, text in texts().items()
-        if path.suffix == ".py" and (not tops or path.relative_to(ROOT).parts[0] in tops)
+        if path.suffix == ".py"
     )
 
 
+@cache
+def below(*tops: str) -> tuple[Module, ...]:
+    """Those of some top folders."""
+    return tuple(module for module in modules() if module.where.split("/")[0] in tops)
+
+
 def product() -> tuple[Module, ...]:
-    return modules(*PACKAGES)
+    return below(*PACKAGES)
 
 
 def listed(findings: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 
-from repository import FUNCTIONS, listed, modules
+from repository import FUNCTIONS, below, listed
 
 CHECKS = {"raises", "fail", "warns"}
 MARKERS = {"kafka", "browser", "fault", "slow"}
@@ -24,7 +24,7 @@ def is_check(node: ast.AST) -> bool:
 def test_every_test_file_checks_something():
     idle = [
         module.where
-        for module in modules("tests")
+        for module in below("tests")
         if module.path.name.startswith("test_") and not any(map(is_check, module.nodes()))
     ]
     assert not idle, f"nothing in these can fail:{listed(idle)}"
@@ -33,16 +33,16 @@ def test_every_test_file_checks_something():
 def test_every_module_of_tests_has_a_name_of_its_own():
     """pytest imports them by their bare names."""
     names = Counter(
-        module.path.name for module in modules("tests") if module.path.name != "conftest.py"
+        module.path.name for module in below("tests") if module.path.name != "conftest.py"
     )
-    twice = [module.where for module in modules("tests") if names[module.path.name] > 1]
+    twice = [module.where for module in below("tests") if names[module.path.name] > 1]
     assert not twice, f"the same name in two folders:{listed(twice)}"
 
 
 def test_tests_do_not_sleep_to_wait():
     sleeping = [
         f"{module.at(function)}: {function.name}"
-        for module in modules("tests")
+        for module in below("tests")
         for function in module.nodes(*FUNCTIONS)
         if function.name.startswith("test_")
         for node in function.body
@@ -56,7 +56,7 @@ def test_tests_do_not_sleep_to_wait():
 def test_what_is_skipped_says_why():
     silent = [
         module.at(node)
-        for module in modules("tests")
+        for module in below("tests")
         for node in module.nodes(ast.Attribute)
         if node.attr in {"skip", "xfail"} and getattr(node.value, "attr", "") == "mark"
     ]
