@@ -78,7 +78,7 @@ def plan(where: Addresses, ports: Ports, settings: Settings, *, traffic: bool) -
         components.append(ours("simulated-erp", "run", "simulated-erp", str(erp), port=erp))
     components.append(ours("erp-sink", "run", "sink", "erp"))
     if traffic:
-        components.append(ours("traffic", "run", "traffic"))
+        components.append(ours("traffic", "simulate", "--forever"))
     return Plan(steps, components)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pipeline.cli import contract, dead_letters, erp, local, policy, run, trail, verify
+from pipeline.cli import contract, dead_letters, demo, erp, local, policy, run, trail, verify
 from pipeline.cli.terminal import Json, document, stdout
 from pipeline.settings import PREFIX, Settings
 
@@ -32,6 +32,8 @@ app.add_typer(erp.commands, name="erp")
 app.command()(verify.verify)
 app.command()(trail.claims)
 app.command()(trail.send)
+app.command()(demo.demo)
+app.command()(demo.simulate)
 
 
 def _version(value: bool) -> None:  # noqa: FBT001  typer's signature
