@@ -78,7 +78,10 @@ WINDOW_S: Final = 300.0
 NEEDED: Final = ("governor", "portal", "simulated-erp", "erp-sink")
 """Components of `milepost up` that the demo runs too."""
 
+commands = typer.Typer(no_args_is_help=True, help="A simulated manufacturer.")
 
+
+@commands.command()
 def demo(
     *,
     seed: Annotated[int, typer.Option(help="Same seed, same events, same outcomes.")] = SEED,
@@ -93,7 +96,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Govern a manufacturer's events on a real Kafka, and compare before and after."""
-    with _ending_on_signals(), explained(), _understood():
+    with _ending_on_signals(INTERRUPTED), explained(), _understood():
         with _Show(_own(configuration.load())) as show:
             result = show.run(seed, events, seconds)
             write_report(report, result)
@@ -107,6 +110,7 @@ def demo(
         raise typer.Exit(0 if result.kept else FOUND)
 
 
+@commands.command()
 def simulate(
     *,
     seed: Annotated[int | None, typer.Option(help="Default: another one each time.")] = None,
@@ -115,7 +119,7 @@ def simulate(
     forever: Annotated[bool, typer.Option("--forever", help="Until it is ended.")] = False,
 ) -> None:
     """Send a simulated manufacturer's events to the running stack."""
-    with _ending_on_signals(), explained(), _understood():
+    with _ending_on_signals(0), explained(), _understood():
         settings, where = surroundings()
         number = int(time.time()) if seed is None else seed
         window_s = WINDOW_S if forever else 60 * minutes
@@ -172,8 +176,8 @@ class _Show:
         return result
 
     def stay(self) -> None:
-        """Keep everything running until interrupted."""
-        self._system.watch(threading.Event())
+        """Wait until interrupted."""
+        self._stop.wait()
 
     def _passed(self, phase: str) -> None:
         now = time.monotonic()
@@ -188,6 +192,9 @@ class _Show:
         self._system = LocalSystem(stack, self._plan, report=_say)
         self._ending.callback(self._system.stop)
         self._system.start()
+        keeping = threading.Thread(target=self._system.watch, args=(self._stop,), daemon=True)
+        keeping.start()
+        self._ending.callback(keeping.join)
         logging.basicConfig(filename=folder / "logs" / "demo.log", force=True)
         return stack.addresses
 
@@ -242,9 +249,8 @@ class _Show:
         """Send everything and look on until nothing is left to do."""
         sender = Sender(self._settings, where.bootstrap, self._registry, self._bundle)
         sending = _Sending(sender, traffic, self._stop)
-        self._ending.callback(sending.join)
-        self._ending.callback(self._stop.set)
         sending.start()
+        self._ending.callback(sending.join)
         deadline: float | None = None
         with _View() as view:
             while True:
@@ -390,16 +396,19 @@ def _understood() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ending_on_signals() -> Iterator[None]:
-    """End in order on SIGTERM and when the terminal goes, as on Ctrl-C."""
+def _ending_on_signals(code: int) -> Iterator[None]:
+    """End in order, with this code, on Ctrl-C, SIGTERM and when the terminal goes."""
 
     def end(_number: int, _frame: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
     try:
         yield
     except KeyboardInterrupt:
-        stderr.print("Ended before it was done.")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(code) from None
+
+
+if __name__ == "__main__":
+    commands()
