@@ -89,7 +89,10 @@ class Outcome(NamedTuple):
                 for name, reason, count in self.dispositions
             ],
             "faults": [row._asdict() for row in self.faults],
-            "contested": [item._asdict() for item in self.contested],
+            "contested": [
+                item._asdict() | {"said": [said._asdict() for said in item.said]}
+                for item in self.contested
+            ],
             "promises": [item._asdict() for item in self.promises],
         }
 

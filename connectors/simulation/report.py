@@ -117,7 +117,7 @@ def _histogram(result: Outcome) -> list[dict[str, Any]]:
     rows = []
     for position, (bound, count) in enumerate(result.latency_histogram):
         last = position == len(result.latency_histogram) - 1
-        label = "more" if last else f"{bound} ms" if bound < 1000 else f"{bound // 1000} s"
+        label = "more" if last else f"≤ {bound} ms" if bound < 1000 else f"≤ {bound // 1000} s"
         rows.append({"label": label, "count": count, "share": _percent(count, most)})
     return rows
 
