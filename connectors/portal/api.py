@@ -6,23 +6,16 @@ Every answer comes from the portal's own store and says how fresh that is. Must 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import StreamingResponse
 
-from connectors.portal import fresh, story, views
+from connectors.portal import story, views
+from connectors.portal.desk import Desk
 from connectors.portal.live import LISTENERS_MAX, Interest, Live
-from connectors.portal.store import AmbiguousError, Head, Store
 from connectors.portal.times import milliseconds
-from connectors.portal.wording import Wording, languages_of
-from pipeline.governance.identity import Key
-from pipeline.governance.vocabulary import Domain
-from pipeline.settings import Settings
-from pipeline.web.app import Health
 from pipeline.web.problems import MEDIA_TYPE, Problem, bad_value
 
 DESCRIPTION: Final = """\
@@ -72,135 +65,6 @@ ERRORS: Final[dict[int | str, dict[str, Any]]] = {
 _SPACE_FOR_PLUS = re.compile(r"(T[0-9:.]+) ([0-9]{2}:?[0-9]{2})$")
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-class Desk:
-    """Answers questions about entities: what API and pages have in common.
-
-    Args:
-        store: what is known.
-        wording: asked at each use, so that a new bundle shows at once.
-        settings: what counts as stale.
-        clock_ms: the portal's own clock, ms UTC.
-
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        wording: Callable[[], Wording],
-        settings: Settings,
-        clock_ms: Callable[[], int] = _now_ms,
-    ) -> None:
-        self.store = store
-        self.clock_ms = clock_ms
-        self._wording = wording
-        self._stale_ms = settings.portal_stale_ms
-        self._tenant = settings.portal_tenant
-
-    def language(self, request: Request, asked: str | None) -> str:
-        """Language of labels for a request."""
-        wanted = [asked.split("-")[0].lower()] if asked else []
-        wanted += languages_of(request.headers.get("accept-language", ""))
-        return self._wording().language(self._tenant, wanted)
-
-    def freshness(self) -> views.Freshness:
-        """How fresh answers are now."""
-        return fresh.freshness(self.store.freshness(), self.clock_ms(), self._stale_ms)
-
-    def health(self) -> Health:
-        """How the portal is."""
-        return fresh.health(self.store.freshness(), self.clock_ms(), self._stale_ms)
-
-    def head(self, entity_type: str, entity_id: str, tenant: str | None) -> Head:
-        """Find an entity.
-
-        Raises:
-            Problem: there is none, or several tenants have one.
-
-        """
-        try:
-            found = self.store.find(entity_type, entity_id, tenant)
-        except AmbiguousError as error:
-            raise Problem(
-                409,
-                "ambiguous-tenant",
-                "Several tenants have one",
-                f"There is a {entity_type} {entity_id} {error}: add ?tenant= and one of them.",
-                extra={"field": "tenant", "tenants": error.tenants},
-            ) from None
-        if found is None:
-            raise Problem(
-                404,
-                "unknown-entity",
-                f"No such {entity_type}",
-                f"There is no {entity_type} {entity_id} here: search for any of its references, "
-                "or come back once its first milestone is approved.",
-                extra={"field": "id"},
-            )
-        return found
-
-    def entity(self, head: Head, language: str) -> views.Entity:
-        """The whole story of an entity."""
-        revisions = self.store.revisions(head.key)
-        linked = self.store.heads(story.links_of(head))
-        return story.tell(head, revisions, linked, self.freshness(), self._wording(), language)
-
-    def milestones(
-        self, head: Head, as_of_ms: int | None, known_at_ms: int | None, language: str
-    ) -> list[views.Milestone]:
-        """Milestones that had occurred by one time, as they were known at another."""
-        revisions = self.store.revisions(head.key, known_at_ms)
-        told = story.milestones(revisions, self._wording(), language)
-        if as_of_ms is None:
-            return told
-        return [item for item in told if milliseconds(item.current.occurred.at) <= as_of_ms]
-
-    def search(self, text: str, limit: int, tenant: str | None, language: str) -> list[views.Found]:
-        """Entities that have a name beginning with the text.
-
-        Raises:
-            Problem: the text holds nothing to search for.
-
-        """
-        if not any(letter.isalnum() for letter in text):
-            raise bad_value("q", "holds no letter or digit", "give the beginning of a reference")
-        return [
-            views.Found(
-                tenant=hit.head.key.tenant,
-                type=hit.head.key.type,
-                id=hit.head.key.id,
-                status=hit.head.status,
-                status_label=self.status_label(hit.head.key, hit.head.status, language),
-                matched=views.Name(kind=hit.kind, scope="", value=hit.value),
-                href=story.address(hit.head.key) or "",
-            )
-            for hit in self.store.search(text, limit, tenant)
-        ]
-
-    def change(self, key: Key, status: str, language: str) -> views.Change:
-        """Data of a change."""
-        return views.Change(
-            tenant=key.tenant,
-            type=key.type,
-            id=key.id,
-            status=status,
-            status_label=self.status_label(key, status, language),
-            href=story.address(key) or "",
-        )
-
-    def domain(self, event_type: str) -> Domain | None:
-        """Part of the business that an event type belongs to, if the bundle knows it."""
-        kind = self._wording().kind(event_type)
-        return None if kind is None else kind.domain
-
-    def status_label(self, key: Key, status: str, language: str) -> str:
-        """What a customer calls a status."""
-        return self._wording().status(status, key.tenant, language) if status else ""
-
-
 def routes(desk: Desk, live: Live) -> APIRouter:
     """The API below `/api`."""
     api = APIRouter(prefix="/api", responses=ERRORS)
@@ -228,51 +92,7 @@ def routes(desk: Desk, live: Live) -> APIRouter:
         found = desk.search(q, limit, tenant, desk.language(request, lang))
         return views.Search(query=q, results=found, freshness=desk.freshness())
 
-    @api.get(
-        "/stream",
-        tags=["live"],
-        summary="Changes of shipments and orders, as server-sent events",
-        response_class=StreamingResponse,
-        responses={
-            200: {
-                "description": "`changed` (data: Change) and `freshness` (data: Freshness) events; "
-                "reconnect with Last-Event-ID and nothing is missed",
-                "content": {"text/event-stream": {}},
-            },
-            503: {"description": "Too many listeners", **_PROBLEM},
-        },
-    )
-    async def stream(
-        request: Request,
-        tenant: Tenant = None,
-        entity_type: Annotated[
-            str | None, Query(alias="type", description="shipment or order", max_length=32)
-        ] = None,
-        entity_id: Annotated[
-            str | None, Query(alias="id", description="Only this one", max_length=256)
-        ] = None,
-        lang: Language = None,
-        last_event_id: Annotated[str | None, Header(description="Of the last event had")] = None,
-    ) -> StreamingResponse:
-        """An entity that changed several times meanwhile appears once, with its newest status."""
-        if live.listeners >= LISTENERS_MAX:
-            raise Problem(
-                503,
-                "too-many-listeners",
-                "Too many listeners",
-                "The portal has as many open streams as it can serve: try again in a minute.",
-                headers={"retry-after": "60"},
-            )
-        language = desk.language(request, lang)
-        events = live.listen(
-            _number(last_event_id),
-            Interest(tenant, entity_type, entity_id),
-            lambda key, status: desk.change(key, status, language),
-            desk.freshness,
-        )
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
-
+    _stream_route(api, desk, live)
     return api
 
 
@@ -326,6 +146,53 @@ def _story_routes(api: APIRouter, desk: Desk, entity_type: str, plural: str) -> 
     ) -> views.Entity:
         """Status, milestones with what they were before, what is expected, stops and links."""
         return desk.entity(desk.head(entity_type, entity_id, tenant), desk.language(request, lang))
+
+
+def _stream_route(api: APIRouter, desk: Desk, live: Live) -> None:
+    @api.get(
+        "/stream",
+        tags=["live"],
+        summary="Changes of shipments and orders, as server-sent events",
+        response_class=StreamingResponse,
+        responses={
+            200: {
+                "description": "`changed` (data: Change) and `freshness` (data: Freshness) events; "
+                "reconnect with Last-Event-ID and nothing is missed",
+                "content": {"text/event-stream": {}},
+            },
+            503: {"description": "Too many listeners", **_PROBLEM},
+        },
+    )
+    async def stream(
+        request: Request,
+        tenant: Tenant = None,
+        entity_type: Annotated[
+            str | None, Query(alias="type", description="shipment or order", max_length=32)
+        ] = None,
+        entity_id: Annotated[
+            str | None, Query(alias="id", description="Only this one", max_length=256)
+        ] = None,
+        lang: Language = None,
+        last_event_id: Annotated[str | None, Header(description="Of the last event had")] = None,
+    ) -> StreamingResponse:
+        """An entity that changed several times meanwhile appears once, with its newest status."""
+        if live.listeners >= LISTENERS_MAX:
+            raise Problem(
+                503,
+                "too-many-listeners",
+                "Too many listeners",
+                "The portal has as many open streams as it can serve: try again in a minute.",
+                headers={"retry-after": "60"},
+            )
+        language = desk.language(request, lang)
+        events = live.listen(
+            _number(last_event_id),
+            Interest(tenant, entity_type, entity_id),
+            lambda key, status: desk.change(key, status, language),
+            desk.freshness,
+        )
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
 
 def _time(field: str, text: str | None) -> datetime | None:

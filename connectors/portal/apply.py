@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, case, delete, func, select, tuple_, update
+from sqlalchemy import Connection, case, delete, func, tuple_, update
 
 from connectors.applied import upsert
 from connectors.portal import tables
@@ -248,8 +248,3 @@ def _write_entities(connection: Connection, heads: dict[Key, _Head]) -> int:
     ]
     connection.execute(new, rows)
     return int(newest)
-
-
-def changes_until(connection: Connection) -> int:
-    """Number of the newest change in the store."""
-    return int(connection.execute(select(tables.store.c.changes)).scalar_one())

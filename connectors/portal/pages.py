@@ -17,7 +17,7 @@ from fastapi import FastAPI, Query, Request, Response
 from starlette.responses import RedirectResponse
 
 from connectors.portal import story, views
-from connectors.portal.api import Desk
+from connectors.portal.desk import Desk
 from connectors.portal.times import utc
 from connectors.portal.wording import readable
 from pipeline.governance.identity import Key

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.portal import api, pages, tables
-from connectors.portal.api import Desk
+from connectors.portal.desk import Desk
 from connectors.portal.live import Live
 from connectors.portal.published import PublishedWording
 from connectors.portal.store import Store
@@ -23,6 +23,8 @@ from connectors.portal.wording import Wording
 from connectors.sinks.portal import PortalSink, Where
 from pipeline.contract.bundle import load_bundle
 from pipeline.settings import Settings
+from pipeline.telemetry.endpoints import exposed
+from pipeline.telemetry.metrics import Metrics
 from pipeline.web.app import Application, Health, build_app
 from pipeline.web.headers import hosts_allowed
 from pipeline.web.server import serve
@@ -30,12 +32,15 @@ from pipeline.web.server import serve
 _log = structlog.get_logger(__name__)
 
 
-def build_portal(settings: Settings, wording: Wording) -> Application:
+def build_portal(
+    settings: Settings, wording: Wording, metrics: Metrics | None = None
+) -> Application:
     """The portal's API and pages over the store that the settings name.
 
     Args:
         settings: host, store, what counts as stale.
         wording: names for people, until a policy bundle is published.
+        metrics: requests are measured there.
 
     Raises:
         StoreError: the store is of another version.
@@ -68,6 +73,7 @@ def build_portal(settings: Settings, wording: Wording) -> Application:
         allowed_hosts=hosts_allowed(settings),
         lifespan=lifespan,
         tags=api.TAGS,
+        measured=None if metrics is None else ("portal", metrics),
     )
     live = Live(desk.store, app.stop)
     app.include_router(api.routes(desk, live))
@@ -97,13 +103,14 @@ def run_portal(
 
     """
     wording = Wording(load_bundle(settings.policy_dir))
-    app = build_portal(settings, wording)
     where = Where(bootstrap, registry_url)
-    sink = PortalSink(settings, lambda: where)
-    applying = threading.Thread(target=sink.run, args=(app.stop,), name="portal-sink")
-    applying.start()
-    try:
-        serve(app, host=settings.host, port=settings.portal_port, ready=ready)
-    finally:
-        app.stop.set()
-        applying.join()
+    with exposed(settings, "portal") as metrics:
+        app = build_portal(settings, wording, metrics)
+        sink = PortalSink(settings, lambda: where, metrics)
+        applying = threading.Thread(target=sink.run, args=(app.stop,), name="portal-sink")
+        applying.start()
+        try:
+            serve(app, host=settings.host, port=settings.portal_port, ready=ready)
+        finally:
+            app.stop.set()
+            applying.join()

@@ -15,8 +15,10 @@ from typing import Any, Literal
 import orjson
 from fastapi import FastAPI, Response
 
+from pipeline.telemetry.metrics import Metrics
 from pipeline.web import problems
 from pipeline.web.headers import KnownHosts, SecurityHeaders
+from pipeline.web.measuring import Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ def build_app(
     allowed_hosts: Collection[str] | None = None,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
     tags: list[dict[str, Any]] | None = None,
+    measured: tuple[str, Metrics] | None = None,
 ) -> Application:
     """Build an application with security headers, problems, `/healthz` and `/openapi.json`.
 
@@ -61,6 +64,7 @@ def build_app(
         allowed_hosts: host names it answers to; None: every name. See `headers.hosts_allowed`.
         lifespan: what runs around the application.
         tags: OpenAPI tags.
+        measured: name under which requests are measured, and where.
 
     """
     app = Application(
@@ -76,6 +80,9 @@ def build_app(
     if allowed_hosts is not None:
         app.add_middleware(KnownHosts, allowed=allowed_hosts)
     app.add_middleware(SecurityHeaders)
+    if measured is not None:
+        name, metrics = measured
+        app.add_middleware(Measured, name=name, metrics=metrics)
 
     @app.get(
         "/healthz",

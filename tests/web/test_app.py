@@ -7,8 +7,10 @@ import asyncio
 import httpx
 import pytest
 from fastapi import Query
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from pipeline.settings import load
+from pipeline.telemetry.metrics import Metrics
 from pipeline.web.app import Application, Health, build_app
 from pipeline.web.headers import SECURITY_HEADERS, hosts_allowed
 from pipeline.web.pages import Site
@@ -97,6 +99,25 @@ def test_on_loopback_only_loopback_names_are_answered_unless_settings_add_one():
     refused = ask(app, "/healthz", "rebound.example")
     assert refused.status_code == 421
     assert "MILEPOST_PUBLIC_HOSTS" in refused.json()["detail"]
+
+
+def test_requests_are_measured_by_application_method_and_status():
+    reader = InMemoryMetricReader()
+    metrics = Metrics([reader])
+    app = application(measured=("portal", metrics))
+    ask(app, "/healthz")
+    ask(app, "/nowhere")
+    (resource,) = reader.get_metrics_data().resource_metrics
+    found = {
+        tuple(sorted(point.attributes.items()))
+        for metric in resource.scope_metrics[0].metrics
+        if metric.name == "milepost_http_request_seconds"
+        for point in metric.data.data_points
+    }
+    assert found == {
+        (("app", "portal"), ("method", "GET"), ("status", status)) for status in (200, 404)
+    }
+    metrics.close()
 
 
 def test_static_files_may_be_kept_for_ever_under_the_address_of_their_content():
