@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from connectors.simulation import drained, outcome
+from connectors.simulation import books, outcome
 from connectors.simulation.after import book, governed_portal
 from connectors.simulation.before import Received, old_portal
 from connectors.simulation.explain import contested
@@ -61,8 +61,8 @@ def judge(
     topics = sorted({item.position.topic for item in run.sent})
     old = old_portal(world, run.bundle, received(topics, settings, bootstrap, registry))
     new = governed_portal(world, run.bundle, approved)
-    book(new, drained.postings(erp_url))
-    erp = drained.summary(erp_url)
+    book(new, books.postings(erp_url))
+    erp = books.summary(erp_url)
     ours = [record for record in approved if record["tenant"] == TENANT]
     deputies = {
         record["milestone_id"] for record in ours if record["assurance"] == Assurance.PROVISIONAL

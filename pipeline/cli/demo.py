@@ -25,7 +25,6 @@ import orjson
 import typer
 from rich.live import Live
 
-from connectors.simulation import drained
 from connectors.simulation.bundle import demo_bundle
 from connectors.simulation.follow import Follower, percentile
 from connectors.simulation.judge import Run, judge
@@ -37,6 +36,7 @@ from connectors.simulation.summary import print_outcome
 from connectors.simulation.traffic import EVENTS, Traffic, compose
 from pipeline import settings as configuration
 from pipeline.cli import local
+from pipeline.cli.stores import Stores
 from pipeline.cli.terminal import (
     FOUND,
     UNREACHABLE,
@@ -77,6 +77,8 @@ WINDOW_S: Final = 300.0
 """Traffic without end is composed for so long a time at once."""
 NEEDED: Final = ("governor", "portal", "simulated-erp", "erp-sink")
 """Components of `milepost up` that the demo runs too."""
+SHARED: Final = frozenset(PREFIX + name for name in ("CACHE_DIR", "LOG_FORMAT", "LOG_LEVEL"))
+"""The user's settings that hold for the demo as well."""
 
 commands = typer.Typer(no_args_is_help=True, help="A simulated manufacturer.")
 
@@ -226,7 +228,7 @@ class _Show:
         self._follower = Follower(settings, where.bootstrap, "milepost-demo")
         self._ending.callback(self._follower.end)
         self._follower.start()
-        self._stores = self._ending.enter_context(contextlib.closing(drained.Stores(settings)))
+        self._stores = self._ending.enter_context(contextlib.closing(Stores(settings)))
 
     def _verified(self) -> dict[str, Any]:
         """What `milepost verify` says."""
@@ -369,7 +371,8 @@ def _own(settings: Settings) -> Settings:
 
 def _alone(component: Component) -> Component:
     """A component that sees none of the user's settings, only those that it is given."""
-    blank = dict.fromkeys((name for name in os.environ if name.startswith(PREFIX)), "")
+    theirs = (name for name in os.environ if name.startswith(PREFIX) and name not in SHARED)
+    blank = dict.fromkeys(theirs, "")
     return replace(component, env=blank | dict(component.env))
 
 

@@ -1,11 +1,13 @@
-"""Whether portal and ERP have caught up with the approved topic. Must never change their stores."""
+"""Whether the portal and the ERP sink have caught up with the approved topic, seen from outside.
+
+Must never change their stores.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
-import httpx
 from sqlalchemy import Engine
 
 from connectors.applied import Applied, TopicPartition
@@ -16,9 +18,7 @@ from connectors.sinks.entries import State
 from pipeline.contract.names import APPROVED
 from pipeline.settings import Settings
 
-_PAGE: Final = 1_000
 _UNDER_WAY: Final = (State.PENDING.value, State.SENDING.value)
-ANSWER_S: Final = 10.0
 
 
 class Behind(NamedTuple):
@@ -62,32 +62,3 @@ def _records(engine: Engine, applied: Applied, approved_next: Mapping[int, int])
         claim = positions.get(TopicPartition(APPROVED, number))
         behind += max(0, end - max(0, claim.next_offset if claim else 0))
     return behind
-
-
-def postings(erp_url: str) -> Iterator[Mapping[str, Any]]:
-    """Everything in the simulated ERP's books.
-
-    Raises:
-        httpx.HTTPError: the ERP does not answer.
-
-    """
-    after = 0
-    with httpx.Client(base_url=erp_url, timeout=ANSWER_S) as client:
-        while True:
-            answer = client.get("/postings", params={"after": after, "limit": _PAGE})
-            page = answer.raise_for_status().json()
-            yield from page
-            if len(page) < _PAGE:
-                return
-            after = page[-1]["number"]
-
-
-def summary(erp_url: str) -> dict[str, Any]:
-    """The simulated ERP's counts.
-
-    Raises:
-        httpx.HTTPError: the ERP does not answer.
-
-    """
-    answer = httpx.get(f"{erp_url}/summary", timeout=ANSWER_S)
-    return dict(answer.raise_for_status().json())
