@@ -102,7 +102,8 @@ class Desk:
     ) -> list[views.Milestone]:
         """Milestones that had occurred by one time, as they were known at another."""
         revisions = self.store.revisions(head.key, known_at_ms)
-        told = story.milestones(revisions, self._wording(), language)
+        wording = self._wording()
+        told = story.milestones(revisions, story.home_zone(head, wording), wording, language)
         if as_of_ms is None:
             return told
         return [item for item in told if milliseconds(item.current.occurred.at) <= as_of_ms]

@@ -11,6 +11,12 @@ from pipeline.web.app import Health
 UNHEARD_MS_MAX: Final = 20_000
 """A sink that has not been heard of for longer is taken to be away."""
 
+_CAUSES: Final = {
+    "Kafka": "Kafka does not answer",
+    "The schema registry": "The schema registry does not answer",
+}
+"""What a customer is told, by how the sink's own sentence begins; that one is for operators."""
+
 _WORKING: Final = ("starting", "reading")
 
 
@@ -59,10 +65,15 @@ def _why(found: store.Freshness, now_ms: int) -> str:
         since = f"{utc(found.since_ms):%Y-%m-%d %H:%M:%S} UTC"
         if found.state == "stopped":
             return f"The portal's reader was stopped at {since}."
-        return f"{found.detail.rstrip('.')}, since {since}."
+        return f"{_cause(found.detail)}, since {since}."
     if now_ms - found.heard_ms > UNHEARD_MS_MAX:
         heard = f"{utc(found.heard_ms):%Y-%m-%d %H:%M:%S} UTC"
         return f"The portal's reader has not been heard of since {heard}."
     if found.behind:
         return f"Catching up: {found.behind:,} offsets still to read."
     return "Kafka has not confirmed for a while that nothing is missing."
+
+
+def _cause(detail: str) -> str:
+    found = (said for start, said in _CAUSES.items() if detail.startswith(start))
+    return next(found, "New records can't be taken in")

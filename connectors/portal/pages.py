@@ -152,6 +152,7 @@ def _story_page(app: FastAPI, desk: Desk, draw: Any, entity_type: str, plural: s
             days=days(shown, entity.missing),
             billing=[item for item in entity.milestones if _is_finance(desk, item)],
             freshness=entity.freshness,
+            now=utc(desk.clock_ms()),
             stream=f"/api/stream?{urlencode(stream)}",
         )
         return answer

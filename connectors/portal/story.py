@@ -30,7 +30,7 @@ from connectors.portal.views import (
     Stop,
     Version,
 )
-from connectors.portal.wording import Wording, role
+from connectors.portal.wording import Wording, role, unit
 from pipeline.contract.codec import AMOUNT_SCALE, QUANTITY_SCALE, Record, unscaled
 from pipeline.governance.identity import Key, parse_key
 from pipeline.governance.reasons import MEANINGS, Reason
@@ -65,13 +65,23 @@ def address(key: Key, prefix: str = "/api") -> str | None:
     return f"{prefix}/{PLURALS[key.type]}/{quote(key.id, safe='')}?tenant={quote(key.tenant)}"
 
 
-def milestones(revisions: Sequence[Revision], wording: Wording, language: str) -> list[Milestone]:
-    """Every milestone with its revisions, in the order of the story."""
+def milestones(
+    revisions: Sequence[Revision], home: str | None, wording: Wording, language: str
+) -> list[Milestone]:
+    """Every milestone with its revisions, in the order of the story.
+
+    Args:
+        revisions: of one entity's milestones.
+        home: zone for what has no place of its own; see `home_zone`.
+        wording: names for people.
+        language: of the labels.
+
+    """
     grouped: dict[str, list[Revision]] = {}
     for revision in revisions:
         grouped.setdefault(revision.record["milestone_id"], []).append(revision)
     told = [
-        _milestone(sorted(group, key=lambda item: item.record["revision"]), wording, language)
+        _milestone(sorted(group, key=lambda item: item.record["revision"]), home, wording, language)
         for group in grouped.values()
     ]
     return sorted(told, key=lambda item: item.entity_seq)
@@ -97,7 +107,8 @@ def tell(
 
     """
     tenant = head.key.tenant
-    told = sort(milestones(revisions, wording, language), wording)
+    home = home_zone(head, wording)
+    told = sort(milestones(revisions, home, wording, language), wording)
     summary: Record = head.summary or {}
     return Entity(
         tenant=tenant,
@@ -118,6 +129,15 @@ def tell(
         references=[Name(**item) for item in summary.get("references", ())],
         freshness=freshness,
     )
+
+
+def home_zone(head: Head, wording: Wording) -> str | None:
+    """Zone of the first stop whose clocks are known: for what happened at no place."""
+    for stop in (head.summary or {}).get("stops", ()):
+        site = wording.site(head.key.tenant, stop["location"])
+        if site is not None:
+            return site.zone
+    return None
 
 
 def links_of(head: Head) -> dict[Key, str]:
@@ -163,10 +183,12 @@ def _settled(estimate: Milestone, facts: Iterable[Milestone], wording: Wording) 
     )
 
 
-def _milestone(group: list[Revision], wording: Wording, language: str) -> Milestone:
+def _milestone(
+    group: list[Revision], home: str | None, wording: Wording, language: str
+) -> Milestone:
     newest = group[-1].record
     state = _state(newest)
-    versions = [_version(item, wording) for item in reversed(group)]
+    versions = [_version(item, home, wording) for item in reversed(group)]
     return Milestone(
         milestone_id=newest["milestone_id"],
         event_type=newest["event_type"],
@@ -196,11 +218,12 @@ def _state(record: Record) -> State:
     return "corrected" if record["action"] == Action.CORRECT else "confirmed"
 
 
-def _version(revision: Revision, wording: Wording) -> Version:
+def _version(revision: Revision, home: str | None, wording: Wording) -> Version:
     record = revision.record
     stop = record["stop"]
     site = wording.site(record["tenant"], None if stop is None else stop["location"])
     zone = (None if stop is None else stop["zone"]) or (None if site is None else site.zone)
+    zone = zone or (home if stop is None else None)
     return Version(
         revision=record["revision"],
         action=record["action"],
@@ -344,7 +367,7 @@ def _quantity(quantity: Mapping[str, Any] | None) -> str | None:
     if quantity is None:
         return None
     value = unscaled(quantity["value"], QUANTITY_SCALE).normalize()
-    return f"{value:f} {quantity['unit']}{_COMPLETENESS.get(quantity['completeness'], '')}"
+    return f"{value:f} {unit(quantity['unit'])}{_COMPLETENESS.get(quantity['completeness'], '')}"
 
 
 def _amount(amount: int | None, currency: str | None) -> str | None:

@@ -27,7 +27,7 @@ class Freshness(_View):
     stale: bool = Field(description="Whether that is longer ago than it should be")
     why: str | None = Field(
         description="What keeps it from being fresh, for people",
-        examples=["Kafka does not answer (_TRANSPORT: …)"],
+        examples=["Kafka does not answer, since 2026-11-04 10:15:04 UTC."],
     )
 
 
@@ -108,7 +108,7 @@ class Milestone(_View):
     agree: list[str] = Field(description="Platforms that say the same")
     dissent: list[str] = Field(description="Platforms that say otherwise")
     document: str | None
-    quantity: str | None = Field(description="With its unit", examples=["12 PCE, partial"])
+    quantity: str | None = Field(description="With its unit", examples=["12 pieces, partial"])
     amount: str | None = Field(description="With its currency", examples=["1250.00 USD"])
 
 

@@ -20,6 +20,22 @@ ROLES: Final = {
     Role.PORTAL: "Customer portal",
     Role.OPS_DESK: "Operations desk",
 }
+UNITS: Final = {
+    "C62": "pieces",
+    "EA": "pieces",
+    "PCE": "pieces",
+    "H87": "pieces",
+    "KGM": "kg",
+    "LBR": "lb",
+    "TNE": "t",
+    "MTQ": "m³",
+    "LTR": "l",
+    "CT": "cartons",
+    "XCT": "cartons",
+    "PF": "pallets",
+    "XPX": "pallets",
+}
+"""Common codes of UN/ECE Recommendations 20 and 21; others are shown as they are."""
 DEFAULT_LANGUAGE: Final = "en"
 LANGUAGES_ASKED_MAX: Final = 10
 
@@ -77,6 +93,11 @@ def role(name: str) -> str:
     """What a customer calls a role."""
     known = {member.value: text for member, text in ROLES.items()}
     return known.get(name, readable(name))
+
+
+def unit(code: str) -> str:
+    """A unit of quantity in words."""
+    return UNITS.get(code, code)
 
 
 def readable(name: str) -> str:

@@ -75,11 +75,14 @@ async function redraw() {
 let drawing = Promise.resolve();
 let waiting = null;
 
+// Waits for changes that come together, but never longer than the pace
 function redrawSoon() {
-  clearTimeout(waiting);
+  if (waiting) return;
+  const pace = document.querySelector(".story") ? 200 : 1000;
   waiting = setTimeout(() => {
+    waiting = null;
     drawing = drawing.then(redraw).catch(() => drawLive(false));
-  }, 150);
+  }, pace);
 }
 
 function listen() {

@@ -194,6 +194,7 @@ def test_while_kafka_is_away_stories_are_served_and_say_what_keeps_them_from_bei
 @pytest.mark.parametrize(
     ("state", "heard", "behind", "why"),
     [
+        ("waiting", T0, 0, "New records can't be taken in, since 2025-11-04 10:00:00 UTC."),
         ("absent", 0, 0, "Nothing has been read from Kafka yet."),
         ("stopped", T0, 0, "The portal's reader was stopped at 2025-11-04 10:00:00 UTC."),
         ("reading", T0 - HOUR, 0, "has not been heard of since 2025-11-04 09:00:00 UTC."),

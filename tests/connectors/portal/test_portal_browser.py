@@ -198,10 +198,10 @@ def test_the_page_says_so_when_kafka_goes_away_and_when_it_is_back(browser, serv
     assert not browser.find_elements(By.CSS_SELECTOR, "#banner .banner")
     with served.engine.begin() as connection:
         connection.execute(tables.reading.update().values(read_to=T0))
-    StoreWriter(served.engine, served.url, lambda: served.now).tell("waiting", "Kafka is away", T0)
+    StoreWriter(served.engine, served.url, lambda: served.now).tell("waiting", "Kafka at a:1", T0)
     until(lambda: browser.find_elements(By.CSS_SELECTOR, "#banner .banner"), what="the banner")
     browser.save_screenshot(str(tmp_path / "away.png"))
-    assert "Kafka is away" in text_of(browser, "#banner")
+    assert "Kafka does not answer" in text_of(browser, "#banner")
     assert "Arrived at destination" in text_of(browser, "#status")
     assert browser.execute_script(CONTRAST) == []
     served.add(approved("departed", 40, entity_id="SHP-5"))

@@ -69,10 +69,12 @@ def test_an_empty_portal_says_what_to_expect(site):
 
 def test_while_kafka_is_away_the_page_says_what_time_it_shows_and_why(site):
     settle(site.engine, site.url, T0, [approved(), entity_status()])
-    StoreWriter(site.engine, site.url, lambda: site.now).tell("waiting", "Kafka is away", T0)
+    StoreWriter(site.engine, site.url, lambda: site.now).tell(
+        "waiting", "Kafka at a:1 can't be reached (x)", T0
+    )
     page = site.ask("/shipments/SHP-1001").text
     assert "You see what was known at" in page
-    assert "Kafka is away, since 2025-11-04 10:00:00 UTC." in page
+    assert "Kafka does not answer, since 2025-11-04 10:00:00 UTC." in page
     assert "Shipped" in page
 
 

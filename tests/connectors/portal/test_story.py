@@ -170,7 +170,7 @@ def test_amounts_and_quantities_are_exact():
     assert only(charge).amount == "1250.00 EUR"
     assert only({**charge, "amount": 1_2345}).amount == "1.2345 EUR"
     some = {"value": 12_500_000, "unit": "PCE", "basis": "DELTA", "completeness": "PARTIAL"}
-    assert only(approved(quantity=some)).quantity == "12.5 PCE, partial"
+    assert only(approved(quantity=some)).quantity == "12.5 pieces, partial"
 
 
 @pytest.mark.parametrize(
@@ -187,6 +187,14 @@ def test_a_time_is_what_the_clocks_of_the_place_show(zone, offset, shown, name):
     at = moment(T0, zone, offset, "MINUTE")
     assert (clock(at), zone_name(at)) == (shown, name)
     assert milliseconds(at.at) == T0
+
+
+def test_what_happened_at_no_place_is_told_on_the_clocks_where_it_begins():
+    accepted = only(approved("carrier.accepted", stop=None, occurred_offset_minutes=0))
+    assert (clock(accepted.current.occurred), accepted.current.occurred.zone) == (
+        "04:00",
+        "America/Chicago",
+    )
 
 
 def test_a_time_that_is_only_a_day_shows_no_hour():
