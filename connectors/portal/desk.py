@@ -141,6 +141,10 @@ class Desk:
             href=story.address(key) or "",
         )
 
+    def destination(self, head: Head) -> views.Place | None:
+        """Where a shipment goes."""
+        return story.destination(head, self._wording())
+
     def domain(self, event_type: str) -> Domain | None:
         """Part of the business that an event type belongs to, if the bundle knows it."""
         kind = self._wording().kind(event_type)

@@ -111,7 +111,7 @@ def mount(app: FastAPI, desk: Desk) -> None:
                 "href": story.address(head.key, ""),
                 "status": desk.status_label(head.key, head.status, language),
                 "at": utc(head.published_ms),
-                "to": _destination(desk.entity(head, language)),
+                "to": town(desk.destination(head)),
             }
             for head in desk.store.recent(RECENT)
         ]
@@ -232,10 +232,6 @@ def town(place: views.Place | None) -> str:
     parts = [place.city, place.subdivision or place.country]
     found = ", ".join(part for part in parts if part) if place.city else ""
     return found or place.name or place.location or ""
-
-
-def _destination(entity: views.Entity) -> str:
-    return town(entity.stops[-1].place) if entity.stops else ""
 
 
 def _is_finance(desk: Desk, milestone: views.Milestone) -> bool:

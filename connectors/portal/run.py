@@ -43,8 +43,7 @@ def build_portal(
         metrics: requests are measured there.
 
     Raises:
-        StoreError: the store is of another version.
-        sqlalchemy.exc.SQLAlchemyError: its database can't be used.
+        StoreError: the store is of another version, or its database can't be used.
 
     """
     engine = tables.open_reader(tables.database_url(settings))
@@ -98,7 +97,7 @@ def run_portal(
 
     Raises:
         AddressInUseError: the port is taken.
-        StoreError: the store is of another version.
+        StoreError: the store is of another version, or its database can't be used.
         InvalidFileError: the policy bundle can't be read.
 
     """

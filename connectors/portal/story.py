@@ -45,6 +45,8 @@ from pipeline.governance.vocabulary import (
 PLURALS: Final = {"shipment": "shipments", "order": "orders"}
 """Entity types with a page, and how they are called in addresses."""
 
+PREVIOUS_MAX: Final = 50
+"""Earlier revisions that are told of one milestone; a stream of positions may have thousands."""
 _COMPLETENESS: Final = {"PARTIAL": ", partial", "COMPLETE": ", complete"}
 _CENT: Final = Decimal("0.01")
 
@@ -140,6 +142,12 @@ def home_zone(head: Head, wording: Wording) -> str | None:
     return None
 
 
+def destination(head: Head, wording: Wording) -> Place | None:
+    """Place of the last stop."""
+    stops = (head.summary or {}).get("stops", ())
+    return _place(stops[-1], head.key.tenant, wording) if stops else None
+
+
 def links_of(head: Head) -> dict[Key, str]:
     """Linked entities, with their status as last linked."""
     found = {}
@@ -188,7 +196,8 @@ def _milestone(
 ) -> Milestone:
     newest = group[-1].record
     state = _state(newest)
-    versions = [_version(item, home, wording) for item in reversed(group)]
+    told = group[: -PREVIOUS_MAX - 2 : -1]
+    versions = [_version(item, home, wording) for item in told]
     return Milestone(
         milestone_id=newest["milestone_id"],
         event_type=newest["event_type"],

@@ -25,8 +25,10 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.applied import Applied, upsert
+from connectors.protocols import ConfigurationError
 from pipeline.settings import Settings
 
 VERSION: Final = 1
@@ -35,7 +37,7 @@ BUSY_MS: Final = 10_000
 """How long a writer waits for another before SQLite gives up."""
 
 
-class StoreError(RuntimeError):
+class StoreError(ConfigurationError):
     """The store can't be used as it is; the message says what to do with it."""
 
 
@@ -207,11 +209,17 @@ def open_reader(url: str) -> Engine:
     """Open the store to read; a missing one is created empty.
 
     Raises:
-        StoreError: it is of another version.
-        sqlalchemy.exc.SQLAlchemyError: the database can't be used now.
+        StoreError: it is of another version, or its database can't be used.
 
     """
-    open_writer(url).dispose()
+    try:
+        open_writer(url).dispose()
+    except (SQLAlchemyError, OSError) as error:
+        cause = str(error).partition("\n")[0]
+        raise StoreError(
+            f"The portal's store {_shown(url)} can't be used ({cause}): correct "
+            "MILEPOST_PORTAL_DATABASE_URL, or see that the folder can be written and has room"
+        ) from None
     return _engine(url, "BEGIN")
 
 

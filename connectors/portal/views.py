@@ -103,7 +103,7 @@ class Milestone(_View):
     late: bool = Field(description="It was learned after something that comes later")
     entity_seq: int = Field(description="The order of the story", examples=[4])
     current: Version
-    previous: list[Version] = Field(description="Earlier revisions, the newest first")
+    previous: list[Version] = Field(description="Earlier revisions, the newest first, 50 at most")
     flags: list[str] = Field(examples=[["late"]])
     agree: list[str] = Field(description="Platforms that say the same")
     dissent: list[str] = Field(description="Platforms that say otherwise")

@@ -112,7 +112,7 @@ class PortalCluster:
         """Ask the store; None while it can't be read."""
         try:
             engine = tables.open_reader(self.url)
-        except OperationalError:
+        except (tables.StoreError, OperationalError):
             return None
         try:
             return question(Store(engine))

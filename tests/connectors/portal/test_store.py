@@ -284,6 +284,12 @@ def test_a_store_of_another_version_is_refused_with_a_remedy(writer, url):
         tables.open_writer(url)
 
 
+def test_a_database_that_cannot_be_used_is_told_with_a_remedy(tmp_path):
+    (tmp_path / "folder.sqlite").mkdir()
+    with pytest.raises(tables.StoreError, match="correct MILEPOST_PORTAL_DATABASE_URL"):
+        tables.open_reader(f"sqlite:///{tmp_path / 'folder.sqlite'}")
+
+
 def test_commits_are_durable_by_the_databases_own_account(url, writer):
     engine = tables.open_writer(url)
     with engine.connect() as connection:

@@ -113,6 +113,13 @@ def test_the_last_position_is_no_milestone():
     assert told.position.current.revision == 2
 
 
+def test_of_a_long_stream_the_newest_revisions_are_told():
+    stream = [approved("position.reported", n, revision=n) for n in range(1, 80)]
+    position = tell(*stream).position
+    assert position.current.revision == 79
+    assert [item.revision for item in position.previous] == list(range(78, 28, -1))
+
+
 def test_the_status_says_since_when_and_whether_it_is_provisional():
     told = tell(
         approved(seq=1),
