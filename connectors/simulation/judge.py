@@ -6,7 +6,7 @@ Must never start anything or draw anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from connectors.simulation import books, outcome
@@ -36,7 +36,8 @@ class Run(NamedTuple):
     sent: list[Sent]
     followed: Followed
     settled: Promise
-    verify: dict[str, Any]
+    verify: Callable[[], dict[str, Any]]
+    """Waits for what `milepost verify` says; asked last."""
     seconds: dict[str, float]
 
 
@@ -67,6 +68,10 @@ def judge(
     deputies = {
         record["milestone_id"] for record in ours if record["assurance"] == Assurance.PROVISIONAL
     }
+    rows = outcome.fault_rows(run.sent, run.followed.ends())
+    told = contested(run.traffic, run.bundle, approved)
+    final = outcome.fingerprint(world, run.bundle, approved)
+    verify = run.verify()
     return Outcome(
         seed=world.seed,
         events=len(run.sent),
@@ -78,18 +83,18 @@ def judge(
         provisional=len(deputies),
         latency_ms=outcome.latency(run.followed),
         latency_histogram=outcome.latency_histogram(run.followed),
-        verify=run.verify,
+        verify=verify,
         erp=erp,
-        faults=outcome.fault_rows(run.sent, run.followed.ends()),
-        contested=contested(run.traffic, run.bundle, approved),
+        faults=rows,
+        contested=told,
         promises=[
             run.settled,
             outcome.conservation(run.sent, run.followed),
             outcome.once(approved),
             outcome.booked_once(erp),
-            outcome.verified(run.verify),
+            outcome.verified(verify),
         ],
-        fingerprint=outcome.fingerprint(world, run.bundle, approved),
+        fingerprint=final,
         seconds=run.seconds,
     )
 

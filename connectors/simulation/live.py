@@ -67,9 +67,13 @@ def draw(snapshot: Snapshot) -> RenderableType:
         (f"{snapshot.stage} ", "bold"), (f"{snapshot.elapsed_s:.0f} s", "bright_black")
     )
     progress = Table.grid(padding=(0, 2))
-    for name, done in (("events sent", snapshot.sent), ("events judged", snapshot.judged)):
+    of = f" of {snapshot.total:,}"
+    for name, done, words in (
+        ("events sent", snapshot.sent, f"{snapshot.sent:,}{of}"),
+        ("events judged", snapshot.judged, f"{snapshot.judged:,}"),
+    ):
         bar = ProgressBar(total=max(1, snapshot.total), completed=done, width=_WIDTH)
-        progress.add_row(name, bar, f"{done:,} of {snapshot.total:,}")
+        progress.add_row(name, bar, words)
     counts = Table.grid(padding=(0, 2))
     most = max(snapshot.dispositions.values(), default=1)
     for name, count in snapshot.dispositions.most_common():

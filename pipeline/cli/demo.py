@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn, Self
@@ -167,14 +167,12 @@ class _Show:
         traffic = compose(seed, _now_ms(), events=events, run_s=seconds)
         sent, settled = self._watch(where, traffic)
         self._follower.end()
-        verified = self._verified()
-        self._passed("verify")
-        run = Run(
-            traffic, self._bundle, sent, self._follower.followed, settled, verified, self._seconds
-        )
+        verify = self._start_verify()
+        followed = self._follower.followed
+        run = Run(traffic, self._bundle, sent, followed, settled, verify, self._seconds)
         erp_url = self.addresses["simulated-erp"]
         result = judge(run, self._settings, where.bootstrap, self._registry, erp_url)
-        self._passed("compare")
+        self._passed("verify and compare")
         return result
 
     def stay(self) -> None:
@@ -230,9 +228,9 @@ class _Show:
         self._follower.start()
         self._stores = self._ending.enter_context(contextlib.closing(Stores(settings)))
 
-    def _verified(self) -> dict[str, Any]:
-        """What `milepost verify` says."""
-        _say(Step("Running milepost verify"))
+    def _start_verify(self) -> Callable[[], dict[str, Any]]:
+        """Have `milepost verify` read everything; what is returned waits for what it says."""
+        _say(Step("Running milepost verify, and comparing meanwhile"))
         stack = self._system.stack
         argv = (*MILEPOST, "verify", "--quiet", "--json")
         command = ComponentServer(
@@ -240,12 +238,17 @@ class _Show:
         )
         self._ending.callback(command.stop)
         command.start()
-        while command.pid is not None:
-            time.sleep(LOOK_S)
-        told = command.command().log.read_text("utf-8")
-        if command.exit_code not in {0, FOUND}:
-            raise StartError(f"milepost verify ended with code {command.exit_code}: {told[-500:]}")
-        return dict(orjson.loads(told[told.index("{") :]))
+
+        def finish() -> dict[str, Any]:
+            while command.pid is not None:
+                time.sleep(LOOK_S)
+            told = command.command().log.read_text("utf-8")
+            code = command.exit_code
+            if code not in {0, FOUND}:
+                raise StartError(f"milepost verify ended with code {code}: {told[-500:]}")
+            return dict(orjson.loads(told[told.index("{") :]))
+
+        return finish
 
     def _watch(self, where: Addresses, traffic: Traffic) -> tuple[list[Sent], Promise]:
         """Send everything and look on until nothing is left to do."""
