@@ -28,10 +28,13 @@ def remainder(result: Outcome) -> str:
     """Why the governed side is not all zeros; empty if it is."""
     if not result.after.contradictions:
         return ""
-    return (
-        f"{result.owners_errors} owners erred and never corrected themselves: governance decides"
-        " who may say it, not whether it is true."
+    erred = result.owners_errors
+    owners = (
+        "owner erred and never corrected itself"
+        if erred == 1
+        else ("owners erred and never corrected themselves")
     )
+    return f"{erred} {owners}: governance decides who may say it, not whether it is true."
 
 
 def print_outcome(
