@@ -38,7 +38,11 @@ def remainder(result: Outcome) -> str:
 
 
 def print_outcome(
-    console: Console, result: Outcome, report: Path, addresses: Mapping[str, str]
+    console: Console,
+    result: Outcome,
+    report: Path,
+    addresses: Mapping[str, str],
+    state_dir: Path,
 ) -> None:
     """Tell a run.
 
@@ -47,6 +51,7 @@ def print_outcome(
         result: what to tell.
         report: where the HTML report was written.
         addresses: what is still up, by name; empty if nothing is.
+        state_dir: of the demo's stack, for commands that look into it.
 
     """
     console.print()
@@ -65,7 +70,7 @@ def print_outcome(
         mark = ("✓ ", "green") if promise.kept else ("✗ ", "bold red")
         console.print(Text.assemble(mark, promise.name, (f": {promise.detail}", "bright_black")))
     console.print()
-    _next(console, result, report, addresses)
+    _next(console, result, report, addresses, state_dir)
 
 
 def _compared(result: Outcome) -> Table:
@@ -114,16 +119,26 @@ def _told(result: Outcome) -> Table:
     return table
 
 
-def _next(console: Console, result: Outcome, report: Path, addresses: Mapping[str, str]) -> None:
+def _next(
+    console: Console,
+    result: Outcome,
+    report: Path,
+    addresses: Mapping[str, str],
+    state_dir: Path,
+) -> None:
     console.print(Text("Next", style="bold"))
-    console.print(f"  open      {report.absolute().as_uri()}", soft_wrap=True, highlight=False)
+    console.print(f"  open          {report.absolute().as_uri()}", soft_wrap=True, highlight=False)
     for name, url in addresses.items():
-        console.print(f"  {name:<9} {url}", soft_wrap=True, highlight=False)
+        console.print(f"  {name:<13} {url}", soft_wrap=True, highlight=False)
     asked = result.contested[0].shipment if result.contested else "SHIPMENT"
     tries = (
-        [f"milepost audit show {asked}", "milepost dead-letters list"]
+        [
+            f"export MILEPOST_STATE_DIR={state_dir}",
+            f"milepost audit show {asked}",
+            "milepost dead-letters list",
+        ]
         if addresses
         else ["make up", f"make demo ARGS='--keep --seed {result.seed + 1}'"]
     )
     for command in tries:
-        console.print(f"  try       {command}", soft_wrap=True, highlight=False)
+        console.print(f"  try           {command}", soft_wrap=True, highlight=False)

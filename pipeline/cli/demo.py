@@ -99,13 +99,15 @@ def demo(
 ) -> None:
     """Govern a manufacturer's events on a real Kafka, and compare before and after."""
     with _ending_on_signals(INTERRUPTED), explained(), _understood():
-        with _Show(_own(configuration.load())) as show:
+        settings = _own(configuration.load())
+        with _Show(settings) as show:
             result = show.run(seed, events, seconds)
             write_report(report, result)
             if as_json:
                 document(result.document())
             else:
-                print_outcome(stdout, result, report, show.addresses if keep else {})
+                addresses = show.addresses if keep else {}
+                print_outcome(stdout, result, report, addresses, settings.state_dir)
             if keep:
                 stderr.print("Everything stays up. Ctrl-C ends it.")
                 show.stay()
@@ -177,7 +179,8 @@ class _Show:
 
     def stay(self) -> None:
         """Wait until interrupted."""
-        self._stop.wait()
+        with contextlib.suppress(KeyboardInterrupt):
+            self._stop.wait()
 
     def _passed(self, phase: str) -> None:
         now = time.monotonic()

@@ -107,11 +107,19 @@ def test_the_report_makes_its_folder(result, tmp_path):
 
 def test_the_terminal_tells_the_same_and_what_to_do_next(result, tmp_path):
     out = io.StringIO()
-    print_outcome(Console(file=out, width=200), result, tmp_path / "demo.html", {})
+    print_outcome(Console(file=out, width=200), result, tmp_path / "demo.html", {}, tmp_path)
     text = out.getvalue()
     assert "155" in text
     assert "make up" in text
     assert (tmp_path / "demo.html").as_uri() in text
+
+
+def test_what_stays_up_is_told_with_how_to_look_into_it(result, tmp_path):
+    out = io.StringIO()
+    up = {"portal": "http://127.0.0.1:4711"}
+    print_outcome(Console(file=out, width=200), result, tmp_path / "demo.html", up, tmp_path)
+    assert "http://127.0.0.1:4711" in out.getvalue()
+    assert f"export MILEPOST_STATE_DIR={tmp_path}" in out.getvalue()
 
 
 def test_the_outcome_is_a_document_too(result):
