@@ -196,8 +196,10 @@ class LogReader:
         return found
 
     def _consume(self) -> list[Message]:
+        """Wait for the first record, then take what lies ready: asking for many waits it out."""
         try:
-            return self._consumer.consume(_FETCH, 0.2)
+            first = self._consumer.consume(1, 0.2)
+            return [*first, *self._consumer.consume(_FETCH, 0)] if first else []
         except KafkaException as error:
             raise clients.unreachable(self._bootstrap, error) from None
 
