@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import structlog
 
+from pipeline.governance.settlement import DeadLetter
 from pipeline.lane import Commit, Deferred, Gap, Observer, Restored
 from pipeline.streams.topology import Governed
 from pipeline.telemetry.metrics import Metrics
 
+DEAD_LETTERS_LOGGED: Final = 5
 _log = structlog.get_logger(__name__)
 
 
@@ -37,6 +40,25 @@ class GovernorObserver(Observer):
         latencies = [max(0.0, now_ms - at) / 1_000 for at in governed.approved_received]
         if latencies:
             self._metrics.spread("milepost_approval_latency_seconds", latencies)
+        self._metrics.set("milepost_state_entities", governed.entities, partition=partition)
+        self._metrics.set("milepost_state_bytes", governed.state_bytes, partition=partition)
+        self._log_dead_letters(partition, governed.dead_letters)
+
+    def _log_dead_letters(self, partition: int, letters: Sequence[DeadLetter]) -> None:
+        """Name the first few of a batch; a flood of them is counted."""
+        for letter in letters[:DEAD_LETTERS_LOGGED]:
+            _log.warning(
+                "dead_lettered",
+                partition=partition,
+                topic=letter.origin.topic,
+                offset=letter.origin.offset,
+                entity=letter.entity,
+                reason=letter.reason.value,
+                detail=letter.detail,
+            )
+        if len(letters) > DEAD_LETTERS_LOGGED:
+            more = len(letters) - DEAD_LETTERS_LOGGED
+            _log.warning("dead_lettered_more", partition=partition, records=more)
 
     def assigned(self, partitions: frozenset[int]) -> None:
         """Partitions that this worker governs from now on."""

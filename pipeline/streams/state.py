@@ -39,6 +39,8 @@ class PartitionState:
         self.chain = ""
         self.digest = 0
         self.positions: dict[str, int] = {}
+        self.stored_bytes = 0
+        """Size of all entities, encoded."""
         self._stored: dict[str, bytes] = {}
         self._opened: dict[str, Entity] = {}
         self._deadlines: dict[str, int] = {}
@@ -60,6 +62,7 @@ class PartitionState:
                 continue
             name = key.decode()
             state._stored[name] = value
+            state.stored_bytes += len(value)
             deadline = _DEADLINE.unpack_from(value)[0]
             if deadline != _NONE:
                 state._deadlines[name] = deadline
@@ -119,7 +122,9 @@ class PartitionState:
         if not entity.is_blank():
             packed = _DEADLINE.pack(_NONE if deadline is None else deadline)
             value = packed + orjson.dumps(entities.dump(entity))
-        self.digest = state_digest(self.digest, key, self._stored.get(name), value)
+        before = self._stored.get(name)
+        self.digest = state_digest(self.digest, key, before, value)
+        self.stored_bytes += len(value or b"") - len(before or b"")
         if value is None:
             self._stored.pop(name, None)
             self._opened.pop(name, None)

@@ -21,7 +21,7 @@ from pipeline.governance.ledger import BLOCK_RECORDS_MAX, InputRange
 from pipeline.governance.outputs import Record, Verdict, status_record
 from pipeline.governance.policy import Policy
 from pipeline.governance.reasons import Reason
-from pipeline.governance.settlement import Work
+from pipeline.governance.settlement import DeadLetter, Work
 from pipeline.governance.vocabulary import ControlKind
 from pipeline.streams.state import PartitionState
 
@@ -113,6 +113,9 @@ class Governed:
     """Disposition, reason and received time of each input record, for telemetry."""
     approved_received: list[int] = field(default_factory=list)
     """Received time of the claim behind each approved record."""
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    entities: int = 0
+    state_bytes: int = 0
 
 
 class _Decoded(NamedTuple):
@@ -168,6 +171,7 @@ def govern(
             lost or {},
         )
     governed.changelog.append(state.own_record())
+    governed.entities, governed.state_bytes = len(state), state.stored_bytes
     state.trim()
     return governed
 
@@ -429,6 +433,7 @@ def _write_outputs(
         )
         outputs.append(Output(names.APPROVED, own, key, value, told))
         governed.approved_received.append(record["received"])
+    governed.dead_letters.extend(work.dead_letters)
     for letter in work.dead_letters:
         letter_key, kept, told = headers.dead_letter(
             letter.raw,

@@ -33,7 +33,6 @@ MetricName = Literal[
     "milepost_restore_records",
     "milepost_restore_seconds",
     "milepost_owned_partitions",
-    "milepost_worker_restarts_total",
     "milepost_source_documents_total",
     "milepost_source_records_total",
     "milepost_sink_records_total",
@@ -119,9 +118,6 @@ METRICS: Final[dict[MetricName, Metric]] = {
         _H, "seconds", "Time to restore an assignment", (), _LONG_SECONDS
     ),
     "milepost_owned_partitions": Metric(_G, "partitions", "Partitions that this worker governs"),
-    "milepost_worker_restarts_total": Metric(
-        _C, "restarts", "Times the supervisor started a worker again"
-    ),
     "milepost_source_documents_total": Metric(
         _C, "documents", "Documents that a source took in", ("source", "outcome")
     ),
