@@ -130,6 +130,11 @@ class ErpCluster:
         finally:
             engine.dispose()
 
+    def parked(self) -> list[dict[str, Any]]:
+        """What a person has to decide of this test's tenant; other tests leave poison behind."""
+        mine = f"{self.tenant}/"
+        return [row for row in self.summary()["for_a_person"] if row["entity"].startswith(mine)]
+
     def epochs(self) -> int:
         """The sum of the partitions' epochs: it grows whenever a worker takes some over."""
         engine = open_outbox(database_url(self.settings))
