@@ -5,6 +5,7 @@ For commands, bundles and checks. Must never join a consumer group or commit an 
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, Self
@@ -59,7 +60,7 @@ class LogReader:
             bootstrap,
             "milepost-reader",
             "earliest",
-            **{"enable.partition.eof": True, "fetch.wait.max.ms": 50},
+            **{"enable.partition.eof": True, "fetch.wait.max.ms": 5},
         )
         self._partitions: dict[str, list[int]] = {}
 
@@ -133,6 +134,8 @@ class LogReader:
         """
         at = {number: span.start for number, span in spans.items() if span.start < span.end}
         todo = set(at)
+        if not todo:
+            return
         total = sum(spans[number].end - start for number, start in at.items())
         passed = 0
         self._consumer.assign([TopicPartition(topic, number, at[number]) for number in sorted(at)])
@@ -162,6 +165,7 @@ class LogReader:
                 stalled = time.monotonic() + _STALL_S
             if progress is not None:
                 progress(passed, total)
+        self._consumer.unassign()
 
     def newest(
         self,
@@ -267,7 +271,7 @@ def _stored(topic: str, number: int, offset: int, message: Message) -> Stored:
         message.timestamp()[1],
         _bytes(message.key()),
         _bytes(message.value()),
-        _headers(message.headers()),
+        _headers(message),
     )
 
 
@@ -275,7 +279,16 @@ def _bytes(value: str | bytes | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
 
 
-def _headers(given: object) -> list[tuple[str, bytes | None]]:
+_ask_headers = operator.methodcaller("headers")
+"""Calls it so that the interpreter always looks at the result, see `pipeline.lane.inlet`."""
+
+
+def _headers(message: Message) -> list[tuple[str, bytes | None]]:
+    """Headers; none where the client breaks on a name that is not UTF-8."""
+    try:
+        given: object = _ask_headers(message)
+    except (SystemError, UnicodeDecodeError):
+        return []
     if not isinstance(given, list):
         return []
     return [(str(name), _bytes(value)) for name, value in given]

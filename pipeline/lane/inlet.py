@@ -8,6 +8,7 @@ protocol allows no incremental assign, and `seek` and `pause` have states in whi
 from __future__ import annotations
 
 import logging
+import operator
 import queue
 import threading
 import time
@@ -38,6 +39,7 @@ from .model import (
     TICK_HEADER,
     Decided,
     Deferred,
+    Headers,
     Observer,
     PartitionBatch,
     Processor,
@@ -212,8 +214,8 @@ class Inlet(Generic[S]):
         """
         part = self.parts[batch.partition]
         if isinstance(answer, Deferred):
-            log.warning("partition %d put off for %.1f s: %s",
-                        batch.partition, answer.seconds, answer.why)  # fmt: skip
+            log.debug("partition %d put off for %.1f s: %s",
+                      batch.partition, answer.seconds, answer.why)  # fmt: skip
             at = time.monotonic() + answer.seconds
             part.reading.put_back(batch, answer.topics, at)
             self._observer.deferred(batch.partition, answer)
@@ -337,7 +339,7 @@ class Inlet(Generic[S]):
                 raise LaneError(f"{topic} {number}: offset {offset} came after {position[topic]}")
             position[topic] = offset + 1
             record = Record(
-                topic, number, offset, time_ms, message.key(), message.value(), message.headers()
+                topic, number, offset, time_ms, message.key(), message.value(), _headers(message)
             )
             if topic == control:
                 self._look_for_tick(record, part)
@@ -400,3 +402,24 @@ class Inlet(Generic[S]):
 
 _PASSING = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET})  # noqa: SLF001
 """Codes that may arrive late, about what is no longer fetched."""
+
+
+_ask_headers = operator.methodcaller("headers")
+"""Calls a message's method so that the interpreter always looks at the result. Called directly and
+often, it doesn't, and the client hands out a list with a hole that crashes the process where a
+header's name is not UTF-8: a producer is free to write one."""
+
+
+def _headers(message: Any) -> Headers | None:
+    """Headers of a message; None where the client can't read them."""
+    try:
+        found: Headers | None = _ask_headers(message)
+    except (SystemError, UnicodeDecodeError):
+        log.warning(
+            "%s %s: headers of offset %s have names that are not UTF-8 and are left out",
+            message.topic(),
+            message.partition(),
+            message.offset(),
+        )
+        return None
+    return found

@@ -94,6 +94,9 @@ def _partition(
     report.records += walk.seq
     report.dispositions += walk.dispositions
     report.reasons += walk.reasons
+    for milestone in walk.unfinished:
+        detail = f"the ledger skips a revision of milestone {milestone}"
+        report.flag("sequence", names.DECISIONS, number, -1, detail)
     if walk.dispositions.total() != walk.seq:
         detail = f"{walk.dispositions.total()} verdicts, {walk.seq} ledger numbers"
         report.flag("counts", names.DECISIONS, number, -1, detail)

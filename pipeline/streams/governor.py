@@ -14,6 +14,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import faust
@@ -38,7 +39,7 @@ from pipeline.lane import (
     Tick,
 )
 from pipeline.lane.model import RETENTION
-from pipeline.settings import Settings
+from pipeline.settings import Settings, SettingsError
 from pipeline.streams.lookups import ASK_AGAIN_S, Lookups
 from pipeline.streams.state import PartitionState
 from pipeline.streams.topology import Governed, Lacking, Surroundings, govern
@@ -83,6 +84,8 @@ class Decider:
         self._surroundings = surroundings
         self._lookups = lookups
         self._measure = measure
+        self._awaited: dict[int, frozenset[str]] = {}
+        """Bundles that partitions were told to use and that are not there, by partition."""
 
     async def decide(self, batch: RecordBatch[PartitionState]) -> dict[int, Decided | Deferred]:
         """One decision, or one deferral, for each partition of the batch."""
@@ -90,6 +93,10 @@ class Decider:
         return {number: await self._part(part) for number, part in batch.parts.items()}
 
     async def _part(self, part: PartitionBatch[PartitionState]) -> Decided | Deferred:
+        if part.partition in self._awaited:
+            deferred = await self._await_policies(part.partition)
+            if deferred is not None:
+                return deferred
         lost: dict[str, list[ledger.Gap]] = {}
         for gap in part.gaps:
             lost.setdefault(gap.topic, []).append(
@@ -120,22 +127,32 @@ class Decider:
             raw = frozenset(r.topic for r in part.records if r.topic != names.CONTROL)
             why = "no policy bundle is in force yet: run `milepost policy publish`"
             return Deferred(NO_POLICY_S, why, raw or None)
-        loop = asyncio.get_running_loop()
+        if lacking.policies:
+            self._awaited[part.partition] = lacking.policies
+            return await self._await_policies(part.partition)
+        find = functools.partial(self._lookups.find_schemas, lacking.schemas)
         try:
-            if lacking.schemas:
-                find = functools.partial(self._lookups.find_schemas, lacking.schemas)
-                waiting = await loop.run_in_executor(None, find)
-                if waiting:
-                    return Deferred(ASK_AGAIN_S, "a schema id is not known yet", waiting)
-            if lacking.policies:
-                load = functools.partial(self._lookups.find_policies, lacking.policies)
-                missing = await loop.run_in_executor(None, load)
-                if missing:
-                    faults = [f"policy bundle {name} {why}" for name, why in missing.items()]
-                    return Deferred(OUTAGE_S, "; ".join(sorted(faults)), None)
+            waiting = await asyncio.get_running_loop().run_in_executor(None, find)
         except UnreachableError as error:
-            topics = frozenset().union(*lacking.schemas.values())
-            return Deferred(OUTAGE_S, str(error), topics or None)
+            return Deferred(OUTAGE_S, str(error), frozenset().union(*lacking.schemas.values()))
+        if waiting:
+            return Deferred(ASK_AGAIN_S, "a schema id is not known yet", waiting)
+        return None
+
+    async def _await_policies(self, partition: int) -> Deferred | None:
+        """Look for the bundles that a partition was told to use; until then it is not governed.
+
+        Whatever it reads meanwhile: the activation may come again behind other inputs.
+        """
+        load = functools.partial(self._lookups.find_policies, self._awaited[partition])
+        try:
+            missing = await asyncio.get_running_loop().run_in_executor(None, load)
+        except UnreachableError as error:
+            return Deferred(OUTAGE_S, str(error))
+        if missing:
+            faults = [f"policy bundle {name} {why}" for name, why in missing.items()]
+            return Deferred(OUTAGE_S, "; ".join(sorted(faults)))
+        del self._awaited[partition]
         return None
 
 
@@ -198,6 +215,9 @@ def build(
         measure: told what each decision brought.
         crash_point: seam of fault tests.
 
+    Raises:
+        SettingsError: the state dir can't be used.
+
     """
     declared = contract_topics.load()
     inputs = frozenset(topic.name for topic in declared.inputs if topic.name != names.CONTROL)
@@ -214,11 +234,7 @@ def build(
     config = _lane_config(settings, bootstrap, ids[names.CONTROL], inputs)
     if crash_point is not None:
         config = dataclasses.replace(config, crash_point=crash_point)
-    app = LaneApp(
-        settings.governor_group,
-        datadir=settings.state_dir / "faust",
-        web_enabled=False,
-    )
+    app = LaneApp(settings.governor_group, datadir=_data_dir(settings), web_enabled=False)
     lane: Lane[PartitionState] = Lane(app, config, Governing(), observer)
     decider = Decider(surroundings, lookups, measure)
 
@@ -228,6 +244,19 @@ def build(
             batch.done(await decider.decide(batch))
 
     return app
+
+
+def _data_dir(settings: Settings) -> Path:
+    """Faust's folder, which it would not make if the one around it is missing."""
+    folder = settings.state_dir / "faust"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"MILEPOST_STATE_DIR: {folder} can't be made ({error.strerror}): choose a folder that"
+            " this user may write to"
+        ) from None
+    return folder
 
 
 def _lane_config(

@@ -16,9 +16,9 @@ from pipeline.contract.codec import Schema, UndecodableError
 from pipeline.governance import kernel, ledger
 from pipeline.governance.claims import Origin, Raw, RawEvent
 from pipeline.governance.identity import entity_key, partition_of
-from pipeline.governance.kernel import Arrival
+from pipeline.governance.kernel import ID_CHARACTERS_MAX, Arrival
 from pipeline.governance.ledger import BLOCK_RECORDS_MAX, InputRange
-from pipeline.governance.outputs import Record, Verdict, status_record
+from pipeline.governance.outputs import Record, Transition, Verdict, status_record
 from pipeline.governance.policy import Policy
 from pipeline.governance.reasons import Reason
 from pipeline.governance.settlement import DeadLetter, Work
@@ -28,6 +28,10 @@ from pipeline.streams.state import PartitionState
 RAW, LINK, CONTROL = "raw-event", "link", "control"
 _FORWARDED: Final = frozenset({names.REKEYED, names.REPLAY})
 _SCHEMAS: Final = {names.LINKS: LINK, names.CONTROL: CONTROL}
+BLOCK_BYTES_MAX: Final = 524_288
+"""Rows of a block; it may take as many again of transitions, and stays below its topic's limit."""
+_ROW_BYTES = 300
+"""A row of the ledger besides its ids."""
 
 
 class Taken(Protocol):
@@ -154,10 +158,7 @@ def govern(
     reached = dict(ends or {})
     for item in records:
         reached[item.topic] = max(reached.get(item.topic, 0), item.offset + 1)
-    chunks = [
-        decoded[start : start + BLOCK_RECORDS_MAX]
-        for start in range(0, len(decoded), BLOCK_RECORDS_MAX)
-    ] or [[]]
+    chunks = _chunks(decoded)
     for number, chunk in enumerate(chunks):
         last = number == len(chunks) - 1
         _govern_block(
@@ -174,6 +175,36 @@ def govern(
     governed.entities, governed.state_bytes = len(state), state.stored_bytes
     state.trim()
     return governed
+
+
+def _chunks(decoded: list[_Decoded]) -> list[list[_Decoded]]:
+    """Records block by block: not too many, not too large, one policy each; at least one block."""
+    chunks: list[list[_Decoded]] = [[]]
+    size = 0
+    for item in decoded:
+        row = _row_bytes(item)
+        full = len(chunks[-1]) >= BLOCK_RECORDS_MAX or size + row > BLOCK_BYTES_MAX
+        activates = item.control is not None and item.control["kind"] == ControlKind.ACTIVATE
+        if chunks[-1] and (full or activates):
+            chunks.append([])
+            size = 0
+        chunks[-1].append(item)
+        size += row
+    return chunks
+
+
+def _row_bytes(item: _Decoded) -> int:
+    """Bytes of a record's row in the ledger, at most: ids make the difference."""
+    body = None if item.arrival is None else item.arrival.body
+    if body is None:
+        return _ROW_BYTES + len(item.record.key or b"")
+    reference = body["reference"]
+    named = body["entity_id"] or ("" if reference is None else str(reference))
+    return _ROW_BYTES + _bytes_of(body["event_id"]) + 3 * _bytes_of(named)
+
+
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else 4 * len(text)
 
 
 def _lacking(
@@ -336,19 +367,49 @@ def _govern_block(
         return
     block = {
         "partition": state.partition,
-        "block": state.block,
         "first_seq": first_seq,
-        "previous_hash": state.chain,
         "policy_version": work.policy.version,
         "clock_before": clock_before,
         "clock_after": state.clock,
         "state_digest": f"{state.digest:032x}",
         "inputs": inputs,
         "decisions": decisions,
-        "transitions": [transition._asdict() for transition in work.transitions],
+    }
+    first, *more = _slices(work.transitions)
+    _write_block(surroundings, state, governed, block, first)
+    block |= {"first_seq": state.seq, "clock_before": state.clock, "inputs": [], "decisions": []}
+    for transitions in more:
+        _write_block(surroundings, state, governed, block, transitions)
+
+
+def _slices(transitions: list[Transition]) -> list[list[Transition]]:
+    """Transitions block by block: an hour's deadlines may fall due at once. At least one slice."""
+    slices: list[list[Transition]] = [[]]
+    size = 0
+    for row in transitions:
+        size += _ROW_BYTES + _bytes_of(row.claim) + _bytes_of(row.entity)
+        if slices[-1] and size > BLOCK_BYTES_MAX:
+            slices.append([])
+            size = 0
+        slices[-1].append(row)
+    return slices
+
+
+def _write_block(
+    surroundings: Surroundings,
+    state: PartitionState,
+    governed: Governed,
+    block: Record,
+    transitions: list[Transition],
+) -> None:
+    """Encode a block, which names the one before it."""
+    linked = {
+        "block": state.block,
+        "previous_hash": state.chain,
+        "transitions": [transition._asdict() for transition in transitions],
     }
     value = codec.encode(
-        block, codec.committed("decision-block"), surroundings.ids[names.DECISIONS]
+        block | linked, codec.committed("decision-block"), surroundings.ids[names.DECISIONS]
     )
     state.chain = ledger.chain_hash(value[5:])
     state.block += 1
@@ -412,11 +473,17 @@ def _input(topic: str, covered: InputRange) -> Record:
 def _decision(item: _Decoded, verdict: Verdict, index: int) -> Record:
     arrival, record = item.arrival, item.record
     row: dict[str, Any] = verdict._asdict()
+    # A record that was refused for the length of its ids must not make a block too large
+    row["claim"], row["platform"] = _cut(row["claim"]), _cut(row["platform"])
     row["input"] = index
     row["offset"] = record.offset
     row["received"] = record.timestamp_ms if arrival is None else arrival.origin.received
     row["digest"] = ledger.digest(record.value) if arrival is None else arrival.digest
     return row
+
+
+def _cut(text: str) -> str:
+    return text[:ID_CHARACTERS_MAX]
 
 
 def _write_outputs(

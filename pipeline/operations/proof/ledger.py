@@ -83,6 +83,8 @@ class LedgerWalk:
         """Of every record's value, by ledger_seq."""
         self.milestones: dict[bytes, int] = {}
         """Newest revision by milestone id."""
+        self.ahead: dict[bytes, set[int]] = {}
+        """Revisions beyond it that were told before the one in between."""
         self.burials: dict[Letter, deque[Burial]] = {}
         self.rerouted: Counter[bytes] = Counter()
         """Digests of records that were sent to another partition."""
@@ -168,7 +170,6 @@ class LedgerWalk:
 
     def _note(self, block: Record, written_ms: int, wrong: Wrong) -> None:
         burial = Burial(block["block"], written_ms)
-        revisions: dict[bytes, list[int]] = {}
         for place, row in enumerate(block["decisions"]):
             self.dispositions[row["disposition"]] += 1
             self.reasons[row["reason"]] += 1
@@ -190,15 +191,34 @@ class LedgerWalk:
             elif row["after"] == _REROUTED:
                 self.rerouted[digest] += 1
         for row in _publishing(block):
-            revisions.setdefault(packed(row["milestone_id"]), []).append(row["revision"])
-        for milestone, numbers in revisions.items():
-            # Within a block transitions stand behind all decisions, whatever caused them
-            for number in sorted(numbers):
-                due = self.milestones.get(milestone, 0) + 1
-                if number != due:
-                    name = uuid.UUID(bytes=milestone)
-                    wrong("sequence", f"the ledger gives {name} revision {number}, {due} is due")
-                self.milestones[milestone] = number
+            self._publish(packed(row["milestone_id"]), row["revision"], wrong)
+
+    def _publish(self, milestone: bytes, revision: int, wrong: Wrong) -> None:
+        """Count a revision.
+
+        Transitions stand behind all decisions, in further blocks if they are many, so a revision
+        may be told before the one that it follows; `unfinished` says whether one never was.
+        """
+        told = self.milestones.get(milestone, 0)
+        ahead = self.ahead.get(milestone, set())
+        if revision <= told or revision in ahead:
+            name = uuid.UUID(bytes=milestone)
+            wrong("sequence", f"the ledger gives {name} revision {revision} twice")
+            return
+        ahead.add(revision)
+        while told + 1 in ahead:
+            told += 1
+            ahead.discard(told)
+        self.milestones[milestone] = told
+        if ahead:
+            self.ahead[milestone] = ahead
+        else:
+            self.ahead.pop(milestone, None)
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Milestones with a revision whose predecessor is told nowhere."""
+        return [str(uuid.UUID(bytes=milestone)) for milestone in self.ahead]
 
     def _bury(self, letter: Letter, burial: Burial) -> None:
         self.burials.setdefault(letter, deque()).append(burial)

@@ -1,0 +1,24 @@
+"""A worker that is killed again and again loses nothing and says nothing twice."""
+
+import pytest
+from governed_kills import kill_run
+
+pytestmark = [pytest.mark.kafka, pytest.mark.fault]
+
+
+def test_four_kills_lose_nothing_and_repeat_nothing(governed):
+    """Verified from the topics, by a reader who was there, and against an undisturbed run."""
+    outcome = kill_run(governed, seed=31, events=1_200, kills=4, seconds=15.0)
+    assert outcome.wrong == []
+    assert outcome.kills == 4
+    assert outcome.events >= 1_200
+    assert {"approved", "held", "dead_lettered", "duplicate"} <= set(outcome.fates)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_twenty_kills_lose_nothing_and_repeat_nothing(patience, governed):
+    outcome = kill_run(governed, seed=32, events=4_000, kills=20, seconds=70.0)
+    assert outcome.wrong == []
+    assert outcome.kills == 20
+    assert outcome.events >= 4_000
