@@ -89,11 +89,18 @@ class TopologyDriver:
         self._stopped = False
         self.activate(next(iter(self.policies)))
 
-    def pipe(self, topic: str, event: Mapping[str, Any], *, key: str | None = None) -> Place:
+    def pipe(
+        self,
+        topic: str,
+        event: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        at_ms: int | None = None,
+    ) -> Place:
         """Append one raw event, given as a dictionary of `schemas/raw-event.avsc`."""
         body = dict(raw_event(**event))
         value = codec.encode(body, codec.committed("raw-event"), self.raw_schema_id)
-        return self.pipe_bytes(topic, (key or self.key_of(body)).encode(), value)
+        return self.pipe_bytes(topic, (key or self.key_of(body)).encode(), value, at_ms=at_ms)
 
     def pipe_bytes(
         self,
@@ -126,7 +133,7 @@ class TopologyDriver:
     def activate(self, version: str) -> None:
         """Activate a bundle on every partition."""
         for number in range(self.partitions):
-            self._control(number, ControlKind.ACTIVATE, version)
+            self._control(number, ControlKind.ACTIVATE, version, self.now_ms)
         self._settle()
 
     def advance(self, milliseconds: int) -> None:
@@ -134,11 +141,11 @@ class TopologyDriver:
         self.reach(self.now_ms + milliseconds)
 
     def reach(self, at_ms: int) -> None:
-        """Let time pass until then."""
+        """Let the clock move to this time; the driver's own time never goes back."""
         self.now_ms = max(self.now_ms, at_ms)
         for number in range(self.partitions):
-            self._control(number, ControlKind.TICK, None)
-            self._ticks[number] = self.now_ms
+            self._control(number, ControlKind.TICK, None, at_ms)
+            self._ticks[number] = max(self._ticks.get(number, 0), at_ms)
         self._settle()
 
     def stop(self) -> None:
@@ -193,7 +200,7 @@ class TopologyDriver:
         reference = body["reference"] or {"kind": "?", "scope": "", "value": "?"}
         return reference_key(tenant, reference["kind"], reference["scope"], reference["value"])
 
-    def _control(self, number: int, kind: ControlKind, version: str | None) -> None:
+    def _control(self, number: int, kind: ControlKind, version: str | None, at_ms: int) -> None:
         record = {
             "kind": kind.value,
             "partition": number,
@@ -205,7 +212,7 @@ class TopologyDriver:
             "why": None,
         }
         value = codec.encode(record, codec.committed("control"), _SCHEMAS["control"])
-        self._append(names.CONTROL, number, str(number).encode(), value, None, self.now_ms)
+        self._append(names.CONTROL, number, str(number).encode(), value, None, at_ms)
 
     def _append(
         self,
