@@ -35,6 +35,7 @@ class Spoken:
         "precision",
         "reason",
         "region",
+        "replaces",
         "restates",
         "subject",
         "target_order",
@@ -59,11 +60,18 @@ class Spoken:
         """Order of the statement it takes back."""
         self.occurred = claim.body["occurred"]
         self.precision = claim.body["occurred_precision"]
+        self.replaces: list[str] = []
+        """Event ids of statements that it or what it replaced took the place of."""
         self.restates = False
         """Whether it came as another way to say what its platform had said."""
         self.fate = ""
         self.reason = ""
         self.deadline: int | None = None
+
+    @property
+    def stated(self) -> Order:
+        """When the statement was made, however often it was repeated or taken back since."""
+        return self.target_order or self.claim.order
 
     @property
     def retracts(self) -> bool:
@@ -164,6 +172,8 @@ class Plan(NamedTuple):
     occurred: int
     order: Order
     stops: tuple[PlannedStop, ...]
+    stands: bool
+    """Whether it is its author's to give; another list may still be what a claim was made by."""
 
 
 class Linked:
@@ -227,7 +237,7 @@ class Entity:
         self.link_region: dict[str, str] = {}
         self.start: int | None = None
         self.plans: list[Plan] = []
-        """Stop lists that stand, the oldest first."""
+        """Stop lists by which claims are read, the oldest first."""
         self.orders: list[str] = []
         self.told: list[str] = []
         """Orders that have been told of this shipment."""
@@ -242,15 +252,15 @@ class Entity:
         self.standing: Counter[str] = Counter()
         """How many occurrences of each event type stand."""
         self.said: set[str] = set()
-        """Event types of which something has been published."""
+        """Event types of which something has stood, or was said and taken back by its owner."""
         self.held: list[Held] = []
         self.seen: dict[str, None] = {}
         """Digests of the records taken last, the oldest first."""
 
     @property
     def stops(self) -> tuple[PlannedStop, ...]:
-        """The newest stop list."""
-        return self.plans[-1].stops if self.plans else ()
+        """The stop list that stands."""
+        return next((plan.stops for plan in reversed(self.plans) if plan.stands), ())
 
     @property
     def region_by_link(self) -> str | None:
@@ -271,7 +281,6 @@ class Entity:
         if stands != occurrence.stands:
             self.standing[occurrence.event_type] += 1 if stands else -1
         occurrence.stands = stands
-        self.said.add(occurrence.event_type)
 
     def prune(self, occurrence: Occurrence) -> None:
         """Forget an occurrence of which nobody speaks and nothing was published."""

@@ -37,7 +37,10 @@ def dump(entity: Entity) -> list[Any]:
         entity.region,
         entity.link_region,
         entity.start,
-        [[plan.occurred, plan.order, [list(stop) for stop in plan.stops]] for plan in entity.plans],
+        [
+            [plan.occurred, plan.order, [list(stop) for stop in plan.stops], plan.stands]
+            for plan in entity.plans
+        ],
         entity.orders,
         entity.told,
         entity.told_status,
@@ -50,6 +53,7 @@ def dump(entity: Entity) -> list[Any]:
         entity.incomplete,
         [_dump_occurrence(occurrence) for occurrence in entity.occurrences.values()],
         [_dump_held(held) for held in entity.held],
+        sorted(entity.said - {o.event_type for o in entity.occurrences.values() if o.revision}),
         list(entity.seen),
     ]
 
@@ -84,11 +88,12 @@ def load(key: str, plain: list[Any]) -> Entity:
         entity.incomplete,
         occurrences,
         held,
+        said,
         seen,
     ) = fields
     entity.plans = [
-        Plan(occurred, _order(order), tuple(PlannedStop(stop, place) for stop, place in stops))
-        for occurred, order, stops in plans
+        Plan(occurred, _order(order), tuple(PlannedStop(stop, at) for stop, at in stops), stands)
+        for occurred, order, stops, stands in plans
     ]
     for source, (seq, status, ended, region) in linked.items():
         item = entity.linked[source] = Linked(seq, status, ended=ended)
@@ -100,6 +105,7 @@ def load(key: str, plain: list[Any]) -> Entity:
         if occurrence.stands:
             entity.standing[occurrence.event_type] += 1
     entity.held = [_load_held(row) for row in held]
+    entity.said.update(said)
     entity.seen = dict.fromkeys(seen)
     return entity
 
@@ -162,6 +168,7 @@ def _dump_spoken(spoken: Spoken) -> list[Any]:
         spoken.target_order,
         spoken.occurred,
         spoken.precision,
+        spoken.replaces,
         spoken.restates,
         spoken.fate,
         spoken.reason,
@@ -181,6 +188,7 @@ def _load_spoken(plain: list[Any]) -> Spoken:
     (
         spoken.occurred,
         spoken.precision,
+        spoken.replaces,
         spoken.restates,
         spoken.fate,
         spoken.reason,

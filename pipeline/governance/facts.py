@@ -6,16 +6,17 @@ back still does, until there is a new one: what was built on it stands. Must nev
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from pipeline.governance.claims import RawEvent
-from pipeline.governance.entity import Entity, Linked, Plan, Spoken
+from pipeline.governance.claims import Order, RawEvent
+from pipeline.governance.entity import Entity, Linked, Occurrence, Plan, Spoken
 from pipeline.governance.hearing import speaks
 from pipeline.governance.identity import entity_key, normalise
 from pipeline.governance.occurrence import plan_stops
 from pipeline.governance.outputs import link_record
 from pipeline.governance.policy import EventType, Policy
 from pipeline.governance.reasons import Reason
+from pipeline.governance.standing import authority
 from pipeline.governance.vocabulary import EntityType, LinkKind
 
 Record = dict[str, Any]
@@ -51,46 +52,78 @@ def _complete(entity: Entity, kind: EventType) -> bool:
     )
 
 
+class _Stated(NamedTuple):
+    """What the author of a plan said in one."""
+
+    occurred: int
+    spoken: Spoken
+    stands: bool
+    lists: bool
+    """Whether its stop list is the newest of its author's in this plan."""
+
+    @property
+    def order(self) -> tuple[int, Order]:
+        """By which the newest plan is found."""
+        return self.occurred, self.spoken.stated
+
+
 def replan(policy: Policy, entity: Entity) -> bool:
     """Take stops, orders, start and region from the plans that stand.
 
-    A plan that is silent on one of them takes nothing away.
+    A plan that is silent on one of them takes nothing away. Stop lists of other owners are kept to
+    read claims by that were made when these stood.
 
     Returns:
         Whether claims have to be judged again.
 
     """
-    told = sorted(_plans(policy, entity), key=lambda item: (item[0], item[1].order))
+    starts: list[int] = []
+    stated: list[_Stated] = []
+    for occurrence in entity.occurrences.values():
+        kind = policy.catalogue.get(occurrence.event_type)
+        if kind is not None and kind.sets_plan:
+            stated += _stated(policy, entity, occurrence, kind, starts)
     plans: list[Plan] = []
     orders: list[str] = []
     region = entity.region_by_link
-    for occurred, spoken in told:
-        subject = spoken.subject
+    for item in sorted(stated, key=lambda item: item.order):
+        spoken = item.spoken
         platform = policy.platforms.get(spoken.claim.body["platform"])
-        if platform is not None and subject["stops"]:
-            plans.append(
-                Plan(occurred, spoken.order, plan_stops(policy, platform, subject["stops"]))
-            )
-        orders = _orders(policy, entity, subject) or orders
-        region = spoken.region or region
-    start = min((occurred for occurred, _ in told), default=None)
+        if platform is not None and item.lists:
+            stops = plan_stops(policy, platform, spoken.subject["stops"])
+            plans.append(Plan(item.occurred, spoken.stated, stops, item.stands))
+        if item.stands:
+            orders = _orders(policy, entity, spoken.subject) or orders
+            region = spoken.region or region
+    start = min(starts, default=None)
     before = (entity.region, entity.start, entity.plans)
     entity.region, entity.start, entity.plans, entity.orders = region, start, plans, orders
     return before != (region, start, plans)
 
 
-def _plans(policy: Policy, entity: Entity) -> list[tuple[int, Spoken]]:
-    found = []
-    for occurrence in entity.occurrences.values():
-        kind = policy.catalogue.get(occurrence.event_type)
-        voices = occurrence.spoken.get(occurrence.platform)
-        if kind is None or not kind.sets_plan or not voices:
-            continue
-        spoken = speaks(voices)
-        if spoken.retracts:
-            found.append((spoken.subject["occurred"], spoken))
-        elif occurrence.stands:
-            found.append((spoken.occurred, spoken))
+def _stated(
+    policy: Policy,
+    entity: Entity,
+    occurrence: Occurrence,
+    kind: EventType,
+    starts: list[int],
+) -> list[_Stated]:
+    """What owners said in one plan; the start of one that stands is added to `starts`."""
+    found: list[_Stated] = []
+    for name, voices in occurrence.spoken.items():
+        latest = speaks(voices)
+        stands = occurrence.platform == name and (occurrence.stands or latest.retracts)
+        if stands:
+            starts.append(latest.subject["occurred"] if latest.retracts else latest.occurred)
+        else:
+            rule = authority(policy, entity, kind, latest.claim, latest.region)
+            if isinstance(rule, Reason) or rule.owner != name:
+                continue
+        listing = [item for item in voices if item.subject["stops"]]
+        newest = max(listing, key=lambda item: item.stated, default=None)
+        found += [
+            _Stated(item.subject["occurred"], item, stands, item is newest) for item in voices
+        ]
     return found
 
 

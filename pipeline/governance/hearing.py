@@ -6,9 +6,14 @@ are asked for. Must never know an owner.
 
 from __future__ import annotations
 
+from typing import Final
+
 from pipeline.governance.claims import WIDTH, Order, adds, finer, same_time
 from pipeline.governance.entity import Occurrence, Spoken
 from pipeline.governance.reasons import Reason
+
+REPLACED_MAX: Final = 4
+"""Event ids of replaced statements that are kept, so that taking one back is known as too late."""
 
 
 def hear(occurrence: Occurrence, spoken: Spoken) -> tuple[Reason | None, Spoken | None]:
@@ -36,11 +41,16 @@ def hear(occurrence: Occurrence, spoken: Spoken) -> tuple[Reason | None, Spoken 
     else:
         known = voices[index]
         known.first_received = min(known.first_received, spoken.first_received)
-        why = _again(known, spoken)
+        again = before is not None and (
+            _says_same(before, spoken) or spoken.order < before.order or spoken.retracts
+        )
+        why = _again(known, spoken, again=again)
         if why is not None:
             refine(occurrence, speaks(voices))
             return why, None
         spoken.barrier, spoken.first_received = known.order, known.first_received
+        earlier = [*known.replaces, known.claim.body["event_id"]]
+        spoken.replaces = earlier[-REPLACED_MAX:]
         if spoken.retracts:
             spoken.target_order = known.order
             spoken.order = max(spoken.order, known.order)
@@ -68,14 +78,31 @@ def refine(occurrence: Occurrence, spoken: Spoken) -> None:
         occurrence.occurred, occurrence.precision = spoken.occurred, spoken.precision
 
 
-def _again(known: Spoken, spoken: Spoken) -> Reason | None:
-    """Whether the platform says the same in the same words, or something older."""
-    if _says_same(known, spoken):
+def _again(known: Spoken, spoken: Spoken, *, again: bool) -> Reason | None:
+    """Whether the platform says the same in the same words, or something older.
+
+    What was taken back stays so until it is said again later; another statement only has to be
+    newer than what was taken back.
+
+    Args:
+        known: what it said in these words.
+        spoken: what it says now.
+        again: whether saying the same is a repetition; else it had said something else meanwhile.
+
+    """
+    if again and _says_same(known, spoken):
         if finer(spoken.precision, known.precision) and spoken.order > known.barrier:
             known.occurred, known.precision = spoken.occurred, spoken.precision
-        known.order = max(known.order, spoken.order)
+        if not known.retracts:
+            known.order = max(known.order, spoken.order)
         return Reason.RESTATED
-    if spoken.order < known.order and not spoken.retracts:
+    if spoken.retracts:
+        meant = known.claim.body["event_id"] == spoken.claim.body["retracts"]
+        return None if meant else Reason.OLDER_THAN_CURRENT
+    newest = known.order
+    if known.target_order is not None and not _one_time(known, spoken):
+        newest = known.target_order
+    if spoken.order < newest:
         known.barrier = max(known.barrier, spoken.order)
         return Reason.OLDER_THAN_CURRENT
     return None
@@ -109,18 +136,23 @@ def speaks(voices: list[Spoken]) -> Spoken:
     if len(voices) == 1:
         return voices[0]
     ordered = sorted(voices, key=lambda item: item.target_order or item.order)
-    run = [item for item in ordered if _one_time(item, ordered[-1])]
+    run = [ordered[-1]]
+    for item in reversed(ordered[:-1]):
+        if not _one_time(item, run[0]):
+            break
+        run.insert(0, item)
     said = [item for item in run if not item.retracts]
     back = max((item for item in run if item.retracts), key=_order, default=None)
     if back is not None and (not said or back.order > max(map(_order, said))):
         return back
     head = next((item for item in said if not item.restates), said[0])
-    if len(said) == 1:
+    first = min(item.first_received for item in voices)
+    if len(said) == 1 and head.first_received == first:
         return head
     finest = min(said, key=lambda item: WIDTH[item.precision])
     told = Spoken(head.claim, head.written, head.region, head.place)
     told.content, told.subject = head.content, head.subject
-    told.first_received = min(item.first_received for item in voices)
+    told.first_received = first
     told.order = max(map(_order, said))
     told.occurred, told.precision = finest.occurred, finest.precision
     return told

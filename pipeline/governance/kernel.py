@@ -115,12 +115,13 @@ def take_link(work: Work, record: Record, seq: int) -> Verdict:
     if name.tenant != source.tenant or partition_of(key, work.partitions) != work.partition:
         return Verdict(Disposition.IGNORED.value, Reason.KEY_INVALID.value)
     entity = work.entities.open(target)
+    region = entity.region_by_link
     reason = hear_link(entity, record)
     if reason is not Reason.LINK_APPLIED:
         return Verdict(Disposition.IGNORED.value, reason.value, entity=target)
     work.touched[target] = entity
     work.told[target] = None
-    if replan(work.policy, entity):
+    if replan(work.policy, entity) or region != entity.region_by_link:
         work.moved[target] = None
     _follow_up(work, entity, seq, record["hops"])
     return Verdict(Disposition.APPLIED.value, reason.value, entity=target)
@@ -337,6 +338,9 @@ def _speak(work: Work, entity: Entity, claim: Claim, placed: Placed) -> Verdict:
             milestone=occurrence.milestone_id,
         )
     settled = settle(work, entity, occurrence, kind, claim.seq, own=claim.seq)
+    if kind.sets_plan:
+        replan(work.policy, entity)
+        work.moved[entity.key] = None
     fate = settled.fates[platform]
     if fate.disposition is Disposition.HELD and replaced is None:
         _make_room(work, entity, occurrence, spoken)

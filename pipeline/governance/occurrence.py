@@ -18,6 +18,7 @@ from pipeline.governance.entity import Entity, Plan, PlannedStop
 from pipeline.governance.policy import EventType, Platform, Policy, Site
 from pipeline.governance.vocabulary import Cardinality
 
+_MINUTE_MS: Final = 60_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 NO_STOP: Final[Stop] = {
     "number": None,
@@ -73,7 +74,8 @@ def _searched(entity: Entity | None, occurred: int) -> Iterable[Plan]:
 
 
 def _in_force(plans: Sequence[Plan], occurred: int) -> int:
-    before = [index for index, plan in enumerate(plans) if plan.occurred <= occurred]
+    minute = occurred // _MINUTE_MS
+    before = [index for index, plan in enumerate(plans) if plan.occurred // _MINUTE_MS <= minute]
     return before[-1] if before else 0
 
 
@@ -159,12 +161,19 @@ def _zone(name: str) -> ZoneInfo:
 def written(kind: EventType, body: RawEvent, *, by_role: bool) -> str:
     """How a platform names the occurrence, as far as another stop list could read it otherwise.
 
+    That depends on the minute too, since a claim is read by the list in force. Estimates are not
+    kept apart by it: there are many, and only the newest counts. Plans are kept apart by what they
+    tell: one that is silent takes nothing away.
+
+
     Args:
         kind: what the claim is about.
         body: the claim.
         by_role: whether the dialect asked for the stop's role.
 
     """
+    if kind.sets_plan:
+        return f"{'stops ' if body['stops'] else ''}{'orders' if body['orders'] else ''}"
     if not by_role and not kind.by_stop:
         return ""
     stop = body["stop"]
@@ -174,6 +183,8 @@ def written(kind: EventType, body: RawEvent, *, by_role: bool) -> str:
         parts += [stop["subdivision"], stop["country"]]
     if by_role:
         parts += [body["native_status"], body["native_reason"], body["native_qualifier"]]
+    if kind.cardinality is not Cardinality.STREAM:
+        parts.append(body["occurred"] // _MINUTE_MS)
     return "/".join("" if part is None else str(part) for part in parts)
 
 

@@ -281,7 +281,7 @@ def _target(entity: Entity, body: RawEvent) -> tuple[Occurrence, Spoken] | Held 
     for occurrence in entity.occurrences.values():
         for spoken in occurrence.spoken.get(body["platform"], ()):
             own = spoken.claim.body
-            if meant in {own["event_id"], own["retracts"]}:
+            if meant in {own["event_id"], own["retracts"]} or meant in spoken.replaces:
                 return occurrence, spoken
     for held in entity.held:
         own = held.claim.body

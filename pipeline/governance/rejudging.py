@@ -8,6 +8,7 @@ want of knowledge. Must never hold anything that did not wait before.
 from __future__ import annotations
 
 from pipeline.governance.entity import Entity, Held, Occurrence, Spoken
+from pipeline.governance.facts import replan
 from pipeline.governance.hearing import hear
 from pipeline.governance.outputs import Transition
 from pipeline.governance.placement import (
@@ -119,6 +120,8 @@ def _take_up(work: Work, entity: Entity, held: Held, placed: Placed, cause: int)
         spoken.claim.raw = None
     elif placed.kind.sets_plan:
         settle(work, entity, occurrence, placed.kind, cause)
+        replan(work.policy, entity)
+        work.moved[entity.key] = None
 
 
 def settled_as(why: Reason) -> Disposition:

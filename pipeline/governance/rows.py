@@ -53,12 +53,14 @@ class Rows:
         occurrence: Occurrence,
         cause: int,
         own: int,
+        left: Spoken | None,
     ) -> None:
         self.own = own
         self._transitions = transitions
         self._entity = entity
         self._occurrence = occurrence
         self._cause = cause
+        self._left = () if left is None else (left,)
         self._due: dict[int, tuple[Step, int]] = {}
 
     def standing(self) -> Stood | None:
@@ -87,8 +89,11 @@ class Rows:
         )
         if itself:
             voice_of(self._occurrence, step.spoken).fate = change.value
-        else:
-            self._due[carrier] = (step, revision)
+            return
+        for spoken in (*self._occurrence.voices(), *self._left):
+            if spoken.claim.seq == stood.seq:
+                spoken.fate = change.value
+        self._due[carrier] = (step, revision)
 
     def move(self, spoken: Spoken, after: str, reason: Reason, rule: str = "") -> None:
         """A claim moves on, and carries the revision that is due to it."""

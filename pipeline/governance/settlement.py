@@ -128,7 +128,7 @@ def settle(
 
     """
     judgement = judge(work.policy, entity, occurrence, kind, work.clock)
-    rows = Rows(work.transitions, entity, occurrence, cause, own)
+    rows = Rows(work.transitions, entity, occurrence, cause, own, left)
     steps = _difference(occurrence, kind, judgement, left)
     news = occurrence.event_type not in entity.said
     for step in steps:
@@ -136,11 +136,12 @@ def settle(
         revision = _publish(work, entity, occurrence, kind, judgement, step)
         rows.note(step, stood, revision)
     if judgement.winner is not None:
+        entity.said.add(kind.name)
         refine(occurrence, judgement.winner)
     for name, fate in judgement.fates.items():
         _apply(rows, judgement.latest[name], occurrence.spoken[name], fate)
     mine = rows.finish()
-    if steps and news and kind.name in work.policy.awaited:
+    if news and kind.name in work.policy.awaited and kind.name in entity.said:
         _let_go(work, entity, kind, cause)
     return Settled(judgement.fates, mine)
 
@@ -156,9 +157,13 @@ def _apply(rows: Rows, latest: Spoken, voices: list[Spoken], fate: Fate) -> None
             continue
         held = spoken.fate == Disposition.HELD and spoken.claim.seq != rows.own
         changed = (spoken.fate, spoken.reason) != (fate.disposition, fate.reason)
-        if (held and changed) or rows.carries(spoken):
+        waits = fate.disposition is Disposition.HELD and spoken.fate not in {"", fate.disposition}
+        moves = (held and changed) or waits or rows.carries(spoken)
+        if moves:
             rows.move(spoken, fate.disposition.value, fate.reason, fate.rule)
-        spoken.fate, spoken.reason = fate.disposition.value, fate.reason.value
+        if moves or not spoken.fate or spoken.claim.seq == rows.own:
+            spoken.fate = fate.disposition.value
+        spoken.reason = fate.reason.value
         spoken.deadline = fate.deadline
         if fate.reason not in EXPIRING:
             spoken.claim.raw = None
@@ -312,9 +317,7 @@ def _let_go(work: Work, entity: Entity, kind: EventType, cause: int) -> None:
     """Settle the strict occurrences that waited for this event type."""
     for other in list(entity.occurrences.values()):
         waiting = work.policy.catalogue.get(other.event_type)
-        if (
-            waiting is not None
-            and kind.name in waiting.predecessors
-            and any(item.reason == Reason.AWAITING_PREDECESSOR for item in other.voices())
-        ):
+        if waiting is None or other.revision or kind.name not in waiting.predecessors:
+            continue
+        if waiting.strict and other.spoken:
             settle(work, entity, other, waiting, cause)

@@ -110,8 +110,8 @@ def authority(
 ) -> Authority | Reason:
     """The rule of ownership that applies to a claim, or why there is none.
 
-    A plan is judged by its own time: the start that it gives to the entity can't decide who may
-    give it. Nor does the region: a plan that names none gives none.
+    A plan is judged by its own time and by the region that its author last gave in one: what it
+    gives to the entity can't decide who may give it.
 
     Args:
         policy: the bundle in force.
@@ -121,7 +121,8 @@ def authority(
         region: where the claim says it happened; None: it doesn't say.
 
     """
-    region = region or entity.region
+    if region is None:
+        region = _planned_region(policy, entity, claim) if kind.sets_plan else entity.region
     rules = policy.authorities(claim.tenant, kind.name, region)
     if rules is None:
         return Reason.REGION_UNRESOLVED if region is None else Reason.UNKNOWN_REGION
@@ -131,6 +132,26 @@ def authority(
         if rule.from_ms <= (occurred if rule.by_occurrence else started) < rule.until_ms:
             return rule
     return Reason.NO_OWNER_THEN
+
+
+def _planned_region(policy: Policy, entity: Entity, claim: Claim) -> str | None:
+    """Region of a plan that names none: of its author's other plans, else of the order.
+
+    A region in which the author may not plan says nothing.
+    """
+    author = claim.body["platform"]
+    newest: Spoken | None = None
+    for occurrence in entity.occurrences.values():
+        kind = policy.catalogue.get(occurrence.event_type)
+        if kind is None or not kind.sets_plan:
+            continue
+        for spoken in occurrence.spoken.get(author, ()):
+            if spoken.region is None or (newest is not None and spoken.stated < newest.stated):
+                continue
+            rules = policy.authorities(claim.tenant, kind.name, spoken.region) or ()
+            if any(rule.owner == author for rule in rules):
+                newest = spoken
+    return entity.region_by_link if newest is None else newest.region
 
 
 def _governs(entity: Entity, kind: EventType, speaker: _Speaker) -> bool:

@@ -82,7 +82,8 @@ class TopologyDriver:
         self.outputs: list[Output] = []
         self.states = [PartitionState(number) for number in range(partitions)]
         self.raw_schema_id = _SCHEMAS["raw-event"]
-        self._next: dict[tuple[str, int], int] = {}
+        self.inputs: dict[tuple[str, int], list[DriverRecord]] = {}
+        """Everything that was appended, by topic and partition."""
         self._waiting: dict[int, list[DriverRecord]] = {}
         self._ticks: dict[int, int] = {}
         self._schemas: dict[tuple[str, int], Schema | Refused] = {}
@@ -223,10 +224,11 @@ class TopologyDriver:
         headers: Sequence[tuple[str, bytes | None]] | None,
         at_ms: int,
     ) -> Place:
-        offset = self._next.get((topic, partition), 0)
-        self._next[topic, partition] = offset + 1
+        log = self.inputs.setdefault((topic, partition), [])
+        offset = len(log)
         given = None if headers is None else list(headers)
         record = DriverRecord(topic, partition, offset, at_ms, key, value, given)
+        log.append(record)
         self._waiting.setdefault(partition, []).append(record)
         return Place(topic, partition, offset)
 

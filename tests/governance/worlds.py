@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.contract.bundle import load_bundle
 from pipeline.contract.policy_tables import compile_policy
-from pipeline.governance.claims import raw_event
+from pipeline.governance.claims import raw_event, same_time
 from pipeline.governance.standing import judge
 from pipeline.governance.vocabulary import Cardinality
 from pipeline.testing.driver import TopologyDriver
@@ -21,7 +21,7 @@ POLICY = compile_policy(load_bundle())
 START_MS = 1_767_600_000_000
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "40"))
+EXAMPLES = 3_000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 25
 
 _STOP = dict.fromkeys(("number", "role", "location", "name", "city", "subdivision", "country"))
 _TOWNS = {"DAL1": ("Dallas", "TX"), "DEN1": ("Denver", "CO"), "ATL1": ("Atlanta", "GA")}
@@ -29,6 +29,7 @@ _TOWNS["SEA1"] = ("Seattle", "WA")
 _LISTS = {
     "one": [("DAL1", "ATL1"), ("DAL1", "SEA1")],
     "two": [("DAL1", "DEN1", "ATL1"), ("DAL1", "ATL1", "DEN1"), ("DAL1", "DEN1", "DEN1")],
+    "abroad": [("DAL1", "ATL1"), ("RTM1", "MUC1")],
 }
 
 
@@ -95,15 +96,17 @@ _PICKUP = {"departed", "at", "issued"}
 
 
 @st.composite
-def worlds(draw):
-    """A world of one shipment: its tender, claims of several platforms, corrections, bookings."""
+def worlds(draw, *, retractions=True):
+    """A world of one shipment: tenders, claims of several platforms, corrections, retractions."""
     family = draw(st.sampled_from(sorted(_LISTS)))
     lists = _LISTS[family]
     names = draw(st.lists(st.sampled_from(sorted(_SPEAKERS)), min_size=3, max_size=6, unique=True))
     world = World()
-    for name in dict.fromkeys(["tms-na", *names]):
+    planners = ["tms-na"] if family != "abroad" else ["tms-na", "tms-eu"]
+    for name in dict.fromkeys([*planners, *names]):
         statements = world.said.setdefault(name, [])
-        tenders = 1 if name == "tms-na" else 0
+        least = 1 if family == "one" else 0
+        tenders = draw(st.integers(least, 3)) if name in planners else 0
         spoken = draw(st.integers(0, 4))
         kinds = draw(st.permutations(["tender"] * tenders + ["say"] * spoken))
         at_ms = START_MS
@@ -116,9 +119,17 @@ def worlds(draw):
                 body["account"] = "ACME-3PL"
             body["occurred"] = at_ms - draw(st.integers(0, 6)) * 20 * MINUTE_MS
             body["recorded"] = draw(st.sampled_from([None, at_ms, at_ms - 30 * MINUTE_MS]))
+            earlier = [event for _, event in statements if event["retracts"] is None]
             if kind == "tender":
-                body |= _tender(draw, lists)
+                body |= _tender(draw, statements, lists)
+            elif retractions and earlier and draw(st.integers(0, 5)) == 0:
+                body |= {
+                    "native_status": "-",
+                    "retracts": draw(st.sampled_from(earlier))["event_id"],
+                }
             elif name == "erp-global":
+                if family == "abroad":  # see docs/reference/semantics.md: exempt
+                    continue
                 body |= _finance(draw)
             else:
                 body |= _milestone(draw, name, family, lists)
@@ -126,12 +137,16 @@ def worlds(draw):
     return world
 
 
-def _tender(draw, lists):
-    return {
-        "native_status": "TENDERED",
-        "stops": _stops(draw(st.sampled_from(lists))),
+def _tender(draw, statements, lists):
+    first = not any(event["stops"] for _, event in statements)
+    silent = draw(st.integers(0, 9)) == 0
+    sites = draw(st.sampled_from(lists))
+    body = {
+        "native_status": "TENDERED" if first else "RETENDERED",
+        "stops": [] if silent else _stops(sites),
         "orders": draw(st.sampled_from([[], ["80001"], ["80001", "80002"]])),
     }
+    return body if first else body | {"document": f"V{len(statements)}"}
 
 
 def _finance(draw):
@@ -220,9 +235,16 @@ def final(driver):
                 if kind.cardinality is Cardinality.STREAM:
                     continue
                 judged = judge(POLICY, entity, occurrence, kind, state.clock)
-                if not occurrence.stands:
-                    continue
                 winner = judged.winner
+                stands = winner is not None and not judged.retracted
+                assert occurrence.stands == stands, occurrence.name
+                if not stands:
+                    continue
+                assert occurrence.assurance == judged.assurance
+                assert occurrence.platform == winner.claim.body["platform"]
+                assert same_time(
+                    occurrence.occurred, occurrence.precision, winner.occurred, winner.precision
+                )
                 story[occurrence.name] = (
                     occurrence.assurance,
                     winner.claim.body["platform"],
