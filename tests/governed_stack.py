@@ -343,6 +343,16 @@ class Governed:
         record = clients.Outgoing(topic, value, key, tuple(headers), number)
         return tuple(clients.deliver(self.producer, [record])[0])
 
+    def put_large(self, topic, key, size):
+        """Write a record that compression lets through; its place."""
+        producer = clients.producer(
+            self.settings,
+            self.bootstrap,
+            **{"compression.type": "zstd", "message.max.bytes": 60_000_000},
+        )
+        record = clients.Outgoing(topic, b"\0" * size, key, (), partition_of(key, PARTITIONS))
+        return tuple(clients.deliver(producer, [record])[0])
+
     # What became of them
 
     def fate(self, place, seconds=30.0):

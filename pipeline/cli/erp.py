@@ -19,8 +19,9 @@ from connectors.sinks.entries import State
 from connectors.sinks.outbox_desk import UnknownEntryError
 from connectors.sinks.postings import PostingRules, load_postings
 from pipeline import settings as configuration
+from pipeline.cli.listing import iso
 from pipeline.cli.terminal import FOUND, WRONG_USE, Json, document, explained, fail, stdout
-from pipeline.cli.trail import iso, moment
+from pipeline.cli.times import moment
 from pipeline.contract.names import data_root
 
 commands = typer.Typer(no_args_is_help=True, help="The ERP sink's outbox: look and decide.")

@@ -4,15 +4,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
+import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.table import Table
 
+from pipeline import settings as configuration
 from pipeline.cli import contract, dead_letters, demo, erp, local, policy, run, trail, verify
 from pipeline.cli.terminal import Json, document, stdout
-from pipeline.settings import PREFIX, Settings
+from pipeline.settings import PREFIX, Settings, SettingsError
+from pipeline.telemetry import logs
+
+_PROCESSES: Final = frozenset({"run", "up", "demo", "simulate"})
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,8 +50,21 @@ def _version(value: bool) -> None:  # noqa: FBT001  typer's signature
         raise typer.Exit
 
 
+class _StandardError(io.StringIO):
+    """Standard error as it is when a line is written."""
+
+    def write(self, text: str) -> int:
+        """Write a line."""
+        return sys.stderr.write(text)
+
+    def isatty(self) -> bool:
+        """Whether a person reads it."""
+        return sys.stderr.isatty()
+
+
 @app.callback()
 def options(
+    context: typer.Context,
     *,
     show: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show and end.")
@@ -51,6 +72,11 @@ def options(
 ) -> None:
     """Governed logistics milestones on Kafka: who may say what happened, and what stands."""
     del show
+    with contextlib.suppress(SettingsError):  # the command itself tells, those without none don't
+        logs.configure(configuration.load(), "milepost", _StandardError())
+    # Who asks one question gets one answer: a client's remarks on a broker are for long runs
+    asks = context.invoked_subcommand not in _PROCESSES
+    logging.getLogger("milepost.kafka").setLevel(logging.CRITICAL if asks else logging.NOTSET)
 
 
 @app.command()

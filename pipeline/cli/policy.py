@@ -5,31 +5,34 @@ in force. Must never hold a rule of governance.
 from __future__ import annotations
 
 import getpass
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from pipeline import settings as configuration
 from pipeline.cli.events import read_events
+from pipeline.cli.listing import iso, table, terminal_width, wrapped
 from pipeline.cli.terminal import (
     FOUND,
     Json,
     document,
     explained,
     fail,
-    stdout,
     surroundings,
 )
 from pipeline.contract import policy_lint
 from pipeline.contract import topics as contract_topics
 from pipeline.contract.bundle import LoadedBundle, Rule, load_files
 from pipeline.kafka import bundles
+from pipeline.kafka.decoding import Decoder
+from pipeline.kafka.reading import LogReader
 from pipeline.kafka.registry import Registry
 from pipeline.operations import policy_status
+from pipeline.operations.policy_status import PartitionPolicy
 from pipeline.testing import explaining
 
 commands = typer.Typer(no_args_is_help=True, help="Who may say what: check, explain, publish.")
@@ -69,8 +72,8 @@ def check(folder: _Folder = None, *, as_json: Json = False) -> None:
         raise typer.Exit(FOUND if findings else 0)
 
 
-@commands.command()
-def table(
+@commands.command("table")
+def table_(
     folder: _Folder = None,
     tenant: Annotated[str | None, typer.Option(help="Only this tenant.")] = None,
     *,
@@ -98,21 +101,22 @@ def table(
         if as_json:
             document({"version": bundle.version, "rows": rows})
             return
-        shown = Table(title=f"Who owns which milestone, bundle {bundle.version}", show_lines=True)
-        for column in ("tenant", "regions", "owner", "event types", "deputies", "since"):
-            shown.add_column(column, overflow="fold")
+        typer.echo(f"Who owns which milestone, bundle {bundle.version}")
+        width = terminal_width()
         for (name, _), group in groupby(rows, key=lambda row: (row["tenant"], row["rule"])):
             same = list(group)
             first = same[0]
-            shown.add_row(
-                name,
-                first["regions"],
-                first["owner"],
-                ", ".join(row["event_type"] for row in same),
-                first["deputies"] or "none",
-                first["since"] + (f" until {first['until']}" if first["until"] else ""),
-            )
-        stdout.print(shown)
+            where = "everywhere" if first["regions"] == "any" else f"in {first['regions']}"
+            until = f" until {first['until']}" if first["until"] else ""
+            typer.echo("")
+            typer.echo(f"{first['rule']}: {name} {where}, since {first['since']}{until}")
+            typer.echo(f"  owner       {first['owner']}")
+            if first["deputies"]:
+                for line in wrapped(f"deputies    {first['deputies']}", "  ", width):
+                    typer.echo(line)
+            listed = ", ".join(row["event_type"] for row in same)
+            for line in wrapped(listed, "    ", width):
+                typer.echo(line)
 
 
 @commands.command()
@@ -168,23 +172,40 @@ def status(*, as_json: Json = False) -> None:
     """Show which bundle each partition is told to use, and which its ledger shows."""
     with explained():
         settings, where = surroundings()
-        rows = policy_status.status(settings, where.bootstrap)
+        with (
+            LogReader(settings, where.bootstrap) as reader,
+            Registry.of(settings, where.registry_url) as registry,
+        ):
+            rows = policy_status.status(reader, Decoder(registry))
         waiting = [row for row in rows if row.activated != row.in_force]
         if as_json:
             document({"partitions": [row._asdict() for row in rows], "settled": not waiting})
         else:
-            shown = Table(title="Policy by partition")
-            for column in ("partition", "activated", "in force", "since", "by"):
-                shown.add_column(column)
-            for row in rows:
-                since = datetime.fromtimestamp(row.written_ms / 1000, UTC).isoformat(
-                    timespec="seconds"
+            cells = [
+                (
+                    str(row.partition),
+                    row.activated or "-",
+                    row.in_force or "-",
+                    iso(row.written_ms) if row.activated else "-",
+                    row.by or "-",
                 )
-                shown.add_row(
-                    str(row.partition), row.activated or "-", row.in_force or "-", since, row.by
-                )
-            stdout.print(shown)
+                for row in rows
+            ]
+            heading = ("partition", "activated", "in force", "activated at", "by")
+            for line in table(heading, cells, cut=(1, 2, 4), width=terminal_width()):
+                typer.echo(line)
+            for line in _unsettled(rows):
+                typer.echo(line)
         raise typer.Exit(FOUND if waiting else 0)
+
+
+def _unsettled(rows: list[PartitionPolicy]) -> Iterator[str]:
+    if not rows:
+        yield "There are no topics: run `milepost topics apply`."
+    elif not any(row.activated for row in rows):
+        yield "No bundle is in force: run `milepost policy publish`."
+    elif any(row.activated != row.in_force for row in rows):
+        yield "Not settled: is a governor running, and does it say what it waits for?"
 
 
 def _load(folder: Path | None) -> LoadedBundle:
@@ -194,6 +215,15 @@ def _load(folder: Path | None) -> LoadedBundle:
 def _deputies(rule: Rule) -> str:
     def named(deputy: Any) -> str:
         who = deputy.platform or f"any {deputy.role}"
-        return f"{who} after {deputy.after}"
+        return f"{who} after {_span(deputy.after)}"
 
     return "; ".join(named(deputy) for deputy in rule.deputies)
+
+
+def _span(duration: timedelta) -> str:
+    """A duration for people: 4 h, 30 min, 90 s."""
+    seconds = int(duration.total_seconds())
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

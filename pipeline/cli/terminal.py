@@ -18,8 +18,12 @@ from pipeline import settings as configuration
 from pipeline.contract.codec import UndecodableError
 from pipeline.contract.yaml_lines import InvalidFileError
 from pipeline.kafka.bundles import BundleRefusedError
-from pipeline.kafka.errors import UnreachableError, UnregisteredError
+from pipeline.kafka.decoding import Decoder
+from pipeline.kafka.errors import DeliveryError, UnreachableError, UnregisteredError
+from pipeline.kafka.reading import LogReader
+from pipeline.kafka.registry import Registry
 from pipeline.local.stack import Addresses, addresses
+from pipeline.operations.proof.evidence import Progress, TopicEvidence
 from pipeline.settings import Settings, SettingsError
 from pipeline.web.server import AddressInUseError
 
@@ -51,6 +55,26 @@ def surroundings() -> tuple[Settings, Addresses]:
 
 
 @contextlib.contextmanager
+def inspected(progress: Progress | None = None) -> Iterator[TopicEvidence]:
+    """The topics of Kafka, to look into.
+
+    Args:
+        progress: told what is being read.
+
+    Raises:
+        SettingsError: a setting can't be used.
+        UnreachableError: nothing is set and nothing runs here.
+
+    """
+    settings, where = surroundings()
+    with (
+        LogReader(settings, where.bootstrap) as reader,
+        Registry.of(settings, where.registry_url) as registry,
+    ):
+        yield TopicEvidence(reader, Decoder(registry), progress)
+
+
+@contextlib.contextmanager
 def explained() -> Iterator[None]:
     """Turn what can go wrong into a sentence on stderr and an exit code."""
     try:
@@ -61,7 +85,7 @@ def explained() -> Iterator[None]:
         fail(str(error), UNREACHABLE)
     except (SettingsError, AddressInUseError, ConfigurationError) as error:
         fail(str(error), WRONG_USE)
-    except (InvalidFileError, BundleRefusedError, UndecodableError) as error:
+    except (InvalidFileError, BundleRefusedError, UndecodableError, DeliveryError) as error:
         fail(str(error), FOUND)
 
 

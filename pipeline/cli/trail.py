@@ -1,21 +1,21 @@
 """`milepost audit`, `claims` and `send`: the ledger in words.
 
-Must never decide anything: what is shown is what the ledger says.
+Must never decide what a record means: `pipeline.operations.trail` tells.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
-from rich.table import Table
 
 from connectors.addressing import Addressing, UnaddressableError
 from pipeline.cli.events import read_events
+from pipeline.cli.listing import iso, table, terminal_width, wrapped
 from pipeline.cli.terminal import (
     FOUND,
     WRONG_USE,
@@ -23,28 +23,25 @@ from pipeline.cli.terminal import (
     document,
     explained,
     fail,
-    stdout,
+    inspected,
     surroundings,
 )
+from pipeline.cli.times import END_OF_TIME, moment, since_ms
 from pipeline.contract import codec, names
-from pipeline.governance.reasons import MEANINGS, Reason
+from pipeline.contract import topics as contract_topics
+from pipeline.governance.vocabulary import Disposition
 from pipeline.kafka import bundles, clients
-from pipeline.kafka.reading import ends_of
 from pipeline.kafka.registry import Registry
 from pipeline.operations import trail
-from pipeline.operations.trail import Entry
-from pipeline.settings import Settings
+from pipeline.operations.dead_letters import Filter, Letter
+from pipeline.operations.dead_letters import read as read_letters
+from pipeline.operations.proof.evidence import TopicEvidence
+from pipeline.operations.trail import Entry, Story, meaning
 
 Record = dict[str, Any]
 audit = typer.Typer(no_args_is_help=True, help="What was decided, by whom, and why.")
-_WAIT_S = 30.0
-
-
-def iso(milliseconds: int | None) -> str:
-    """A time for people: UTC, to the second; empty for none."""
-    if milliseconds is None:
-        return ""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+_WAIT_S: Final = 30.0
+_ASK_S: Final = 0.2
 
 
 @audit.command()
@@ -53,23 +50,121 @@ def show(
     *,
     as_json: Json = False,
 ) -> None:
-    """Tell the whole story of an entity or event, and why something isn't there."""
-    with explained():
-        settings, where = surroundings()
-        story = trail.story(settings, where.bootstrap, name)
+    """Tell the whole story of an entity or event, and why something isn't there.
+
+    Ends with 1 if nothing was ever received about it.
+    """
+    with explained(), inspected() as evidence:
+        story = trail.story(evidence, contract_topics.load(), name)
+        letters = _letters(evidence, story)
+        known = bool(story.entries or story.undecided)
         if as_json:
-            document(
-                {
-                    "name": name,
-                    "entries": [entry.document() for entry in story.entries],
-                    "approved": story.approved,
-                }
-            )
-        elif story.entries:
-            for line in _story(story):
+            document(_document(name, story, letters))
+        else:
+            for line in _told(story, letters):
                 typer.echo(line)
-        if not story.entries:
-            fail(f"The ledger knows no entity or event {name!r}: check tenant and spelling", FOUND)
+        if not known:
+            fail("\n".join(_never(name, story)), FOUND)
+
+
+def _document(name: str, story: Story, letters: Mapping[clients.Position, Letter]) -> Record:
+    return {
+        "name": name,
+        "found": bool(story.entries or story.undecided),
+        "entries": [entry.document() for entry in story.entries],
+        "approved": story.approved,
+        "dead_letters": [letter.document() for letter in letters.values()],
+        "undecided": [
+            {**item.place._asdict(), "received": item.received_ms} for item in story.undecided
+        ],
+        "backlog": story.backlog,
+        "decided_last": story.read_ms,
+        "close": story.close,
+    }
+
+
+def _letters(evidence: TopicEvidence, story: Story) -> dict[clients.Position, Letter]:
+    """Dead letters of the story's records, by where they first came in."""
+    dead = {
+        entry.place
+        for entry in story.entries
+        if Disposition.DEAD_LETTERED in {entry.fate, entry.verdict["disposition"]}
+    }
+    if not dead:
+        return {}
+    found = read_letters(evidence, Filter())
+    return {letter.place: letter for letter in found if letter.place in dead}
+
+
+def _never(name: str, story: Story) -> Iterator[str]:
+    yield f"Nothing about {name!r} was ever received: no platform sent it, or under another id."
+    if story.close:
+        yield f"  Known and similar: {', '.join(story.close)}"
+    if story.read_ms:
+        yield f"  The last decision is of {iso(story.read_ms)}."
+    else:
+        yield "  Nothing was decided yet: start a governor (`milepost run governor`)."
+    if story.backlog:
+        yield f"  {story.backlog} records wait to be decided: is a governor running?"
+
+
+def _told(story: Story, letters: Mapping[clients.Position, Letter]) -> Iterator[str]:
+    width = terminal_width()
+    for entity in dict.fromkeys(entry.verdict["entity"] for entry in story.entries):
+        approved = [record for record in story.approved if trail.key_of(record) == entity]
+        status = approved[-1]["status_after"] if approved else ""
+        yield f"{entity or 'no entity'}{f': {status}' if status else ''}"
+        for entry in story.entries:
+            if entry.verdict["entity"] == entity:
+                yield from _entry(entry, letters.get(entry.place), width)
+        if approved:
+            yield "  Published:"
+            yield from (f"    {line}" for line in _revisions(approved, width))
+        yield ""
+    for item in story.undecided:
+        place = item.place
+        yield (
+            f"{iso(item.received_ms)}  {place.topic}[{place.partition}]@{place.offset}: received,"
+            " not decided yet"
+        )
+    if story.undecided:
+        yield "Is a governor running? See `milepost status`."
+
+
+def _entry(entry: Entry, letter: Letter | None, width: int | None) -> Iterator[str]:
+    row = entry.verdict
+    who = row["platform"] or entry.topic
+    what = entry.event_type or "something that means nothing known"
+    named = row["claim"] or f"{entry.topic}[{entry.partition}]@{entry.offset}"
+    yield from wrapped(f"{iso(row['received'])}  {who}: {what}  ({named})", "  ", width)
+    why = f"{row['disposition']}: {meaning(row['reason'])}"
+    if letter is not None and row["disposition"] == Disposition.DEAD_LETTERED:
+        why += f": {letter.detail}"
+    if row["deadline"] is not None and entry.fate == Disposition.HELD:
+        why += f"; it waits until {iso(row['deadline'])}"
+    yield from wrapped(why, "      ", width)
+    for moved in entry.transitions:
+        then = f"then {moved['after']} ({iso(moved['published'])}): {meaning(moved['reason'])}"
+        yield from wrapped(then, "      ", width)
+    if letter is not None:
+        yield f"      see `milepost dead-letters show {letter.name}`"
+
+
+def _revisions(approved: list[Record], width: int | None) -> Iterator[str]:
+    rows = [
+        (
+            str(record["entity_seq"]),
+            record["event_type"],
+            f"r{record['revision']}",
+            record["action"],
+            "" if record["assurance"] == "AUTHORITATIVE" else record["assurance"].lower(),
+            iso(record["occurred"]),
+            record["platform"],
+        )
+        for record in approved
+    ]
+    heading = ("seq", "milestone", "rev", "action", "", "occurred", "by")
+    yield from table(heading, rows, cut=(1, 6), width=None if width is None else width - 4)
 
 
 @audit.command("state-at")
@@ -80,26 +175,48 @@ def state_at(
     *,
     as_json: Json = False,
 ) -> None:
-    """Show what stood of an entity at a time, as it was known at a time."""
-    with explained():
-        settings, where = surroundings()
+    """Show what stood of an entity at a time, as it was known at a time, and by whose word.
+
+    Ends with 1 if nothing stood.
+    """
+    with explained(), inspected() as evidence:
         happened, known = moment("--as-of", as_of), moment("--known-at", known_at)
-        newest: dict[str, Record] = {}
-        for record in trail.story(settings, where.bootstrap, name).approved:
-            if record["published"] <= known:
-                newest[record["milestone_id"]] = record
-        standing = [
-            record
-            for record in newest.values()
-            if record["action"] != "RETRACT" and record["occurred"] <= happened
-        ]
+        story = trail.story(evidence, contract_topics.load(), name)
+        state = trail.state_at(story, as_of=happened, known_at=known)
         if as_json:
-            document({"name": name, "standing": standing})
-            return
-        for record in sorted(standing, key=lambda item: item["occurred"]):
-            typer.echo(_revision(record))
-        if not standing:
-            typer.echo("Nothing stood.")
+            document(
+                {
+                    "name": name,
+                    "as_of": None if happened == END_OF_TIME else happened,
+                    "known_at": None if known == END_OF_TIME else known,
+                    "entities": [item._asdict() for item in state],
+                }
+            )
+        else:
+            for item in state:
+                typer.echo(f"{item.key}: {item.status or 'without status'}")
+                for line in _standing(item.standing):
+                    typer.echo(f"  {line}")
+        if not state:
+            reason = "had nothing that stood then" if story.entries else "is not known"
+            fail(f"Nothing stood: {name!r} {reason}", FOUND)
+
+
+def _standing(standing: list[Record]) -> Iterator[str]:
+    width = terminal_width()
+    rows = [
+        (
+            record["event_type"],
+            iso(record["occurred"]),
+            record["platform"],
+            "" if record["assurance"] == "AUTHORITATIVE" else record["assurance"].lower(),
+            f"r{record['revision']}",
+            f"{record['rule'] or '-'} ({record['policy_version']})",
+        )
+        for record in standing
+    ]
+    heading = ("milestone", "occurred", "by", "", "rev", "rule (bundle)")
+    yield from table(heading, rows, cut=(0, 5), width=None if width is None else width - 2)
 
 
 def claims(
@@ -107,30 +224,57 @@ def claims(
     since: Annotated[
         str, typer.Option(help="ISO 8601, or a span back from now such as 2h or 7d.")
     ] = "24h",
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
     *,
     as_json: Json = False,
 ) -> None:
     """List a platform's own claims and what became of them."""
-    with explained():
-        settings, where = surroundings()
-        found = trail.claims(settings, where.bootstrap, platform, since_ms(since))
+    with explained(), inspected() as evidence:
+        found = trail.claims(evidence, platform, since_ms(since))
         if as_json:
             document({"platform": platform, "claims": [entry.document() for entry in found]})
             return
-        shown = Table(title=f"{len(found)} claims of {platform}")
-        for column in ("received", "event", "entity", "said", "fate", "why"):
-            shown.add_column(column, overflow="fold")
-        for entry in found:
-            row = entry.verdict
-            shown.add_row(
-                iso(row["received"]),
-                row["claim"],
-                row["entity"],
-                entry.event_type,
+        for line in _claimed(platform, found, limit):
+            typer.echo(line)
+
+
+def _claimed(platform: str, found: list[Entry], limit: int) -> Iterator[str]:
+    width = terminal_width()
+    noun = "claim" if len(found) == 1 else "claims"
+    yield f"{len(found)} {noun} of {platform}"
+    if not found:
+        yield "None were received since then: see its name in policy/platforms.yaml, and --since."
+        return
+    yield ""
+    fates = Counter((entry.fate, entry.reason) for entry in found)
+    yield from table(
+        ("count", "fate", "reason", "meaning"),
+        [
+            (str(count), fate, reason, meaning(reason))
+            for (fate, reason), count in fates.most_common()
+        ],
+        cut=(3,),
+        width=width,
+    )
+    yield ""
+    if limit < len(found):
+        yield f"The newest {limit}; --limit shows more:"
+    yield from table(
+        ("received", "event", "said", "fate", "entity", "reason"),
+        [
+            (
+                iso(entry.verdict["received"]),
+                entry.verdict["claim"],
+                entry.event_type or "?",
                 entry.fate,
+                entry.verdict["entity"] or "?",
                 entry.reason,
             )
-        stdout.print(shown)
+            for entry in found[-limit:]
+        ],
+        below=(4, 5),
+        width=width,
+    )
 
 
 def send(
@@ -139,26 +283,20 @@ def send(
     as_json: Json = False,
 ) -> None:
     """Send raw events to the running stack and show what became of each."""
-    with explained():
+    with explained(), inspected() as evidence:
         settings, where = surroundings()
         events = read_events(file)
-        published = bundles.published(settings, where.bootstrap)
-        if not published:
-            fail("No policy bundle is published: run `milepost policy publish`", FOUND)
-        addressing = Addressing(list(published.values())[-1])
-        outgoing = []
+        bundle = bundles.in_force(settings, where.bootstrap)
+        if bundle is None:
+            fail("No policy bundle is in force: run `milepost policy publish`", FOUND)
         with Registry.of(settings, where.registry_url) as registry:
-            for event in events:
-                try:
-                    address = addressing.address(event)
-                except UnaddressableError as error:
-                    fail(f"{file}: {error}", WRONG_USE)
-                number = registry.id_for(names.subject(address.topic), "raw-event")
-                value = codec.encode(event, codec.committed("raw-event"), number)
-                outgoing.append(clients.Outgoing(address.topic, value, address.key))
-        start = ends_of(settings, where.bootstrap, names.DECISIONS)
+            outgoing = _outgoing(file, events, Addressing(bundle), registry)
+        start = {
+            number: evidence.span(names.DECISIONS, number).end
+            for number in evidence.partitions(names.DECISIONS)
+        }
         sent = clients.deliver(clients.producer(settings, where.bootstrap), outgoing)
-        found = _await(settings, where.bootstrap, sent, start)
+        found = _await(evidence, sent, start)
         judged = [found.get(position) for position in sent]
         if as_json:
             document({"events": [None if e is None else e.document() for e in judged]})
@@ -166,26 +304,45 @@ def send(
             for event, entry in zip(events, judged, strict=True):
                 typer.echo(_judged(event, entry))
         if None in judged:
-            fail("Not everything was decided in time: is a governor running?", FOUND)
+            fail(
+                f"Not everything was decided within {_WAIT_S:g} s: is a governor running?"
+                " `milepost audit show` tells later what became of it.",
+                FOUND,
+            )
+
+
+def _outgoing(
+    file: Path, events: list[Record], addressing: Addressing, registry: Registry
+) -> list[clients.Outgoing]:
+    outgoing = []
+    for position, event in enumerate(events, 1):
+        try:
+            address = addressing.address(event)
+        except UnaddressableError as error:
+            fail(f"{file}, event {position}: {error}", WRONG_USE)
+        number = registry.id_for(names.subject(address.topic), "raw-event")
+        value = codec.encode(event, codec.committed("raw-event"), number)
+        outgoing.append(clients.Outgoing(address.topic, value, address.key))
+    return outgoing
 
 
 def _await(
-    settings: Settings, bootstrap: str, sent: list[clients.Position], start: Mapping[int, int]
+    evidence: TopicEvidence, sent: list[clients.Position], start: Mapping[int, int]
 ) -> dict[clients.Position, Entry]:
     """What became of the records, once all are decided or the time is up."""
     limit = time.monotonic() + _WAIT_S
     while True:
-        found = trail.decided(settings, bootstrap, sent, start)
+        found = trail.decided(evidence, sent, start)
         if len(found) == len(set(sent)) or time.monotonic() > limit:
             return found
-        time.sleep(0.2)
+        time.sleep(_ASK_S)
 
 
 def _judged(event: Record, entry: Entry | None) -> str:
     if entry is None:
         return f"{event['event_id']}: not decided yet"
     row = entry.verdict
-    lines = [f"{event['event_id']}: {entry.fate} ({entry.reason}): {_meaning(entry.reason)}."]
+    lines = [f"{event['event_id']}: {entry.fate} ({entry.reason}): {meaning(entry.reason)}."]
     lines.append(f"  entity       {row['entity'] or 'not known'}")
     said = f"{event['native_status']} of {event['platform']}"
     lines.append(f"  said         {said}, {entry.event_type or 'which means nothing known'}")
@@ -193,67 +350,7 @@ def _judged(event: Record, entry: Entry | None) -> str:
         lines.append(f"  rule         {row['rule']} of bundle {entry.policy_version}")
     if row["revision"]:
         lines.append(f"  published    {row['milestone_id']} revision {row['revision']}")
-    if row["deadline"] is not None and entry.fate == "held":
+    if row["deadline"] is not None and entry.fate == Disposition.HELD:
         lines.append(f"  held until   {iso(row['deadline'])}")
     lines.append(f"  written      {entry.topic}[{entry.partition}]@{entry.offset}")
     return "\n".join(lines)
-
-
-def _story(story: trail.Story) -> list[str]:
-    lines = []
-    for entry in story.entries:
-        row = entry.verdict
-        who = row["platform"] or entry.topic
-        what = entry.event_type or "something unknown"
-        line = (
-            f"{iso(entry.published_ms)}  {who} said {what}"
-            f" ({row['claim'] or f'offset {entry.offset}'}): {row['disposition']},"
-            f" {_meaning(row['reason'])}"
-        )
-        if row["deadline"] is not None and entry.fate == "held":
-            line += f"; it waits until {iso(row['deadline'])}"
-        lines.append(line)
-        lines += [
-            f"{iso(moved['published'])}    then {moved['after']}: {_meaning(moved['reason'])}"
-            for moved in entry.transitions
-        ]
-    if story.approved:
-        lines += ["", "What was published:"]
-        lines += [f"  {_revision(record)}" for record in story.approved]
-    return lines
-
-
-def _revision(record: Record) -> str:
-    return (
-        f"{record['entity_seq']:>3} {record['event_type']} r{record['revision']}"
-        f" {record['action']} {record['assurance']}: occurred {iso(record['occurred'])},"
-        f" said by {record['platform']}, published {iso(record['published'])},"
-        f" status {record['status_after'] or '-'}"
-    )
-
-
-def _meaning(reason: str) -> str:
-    return MEANINGS[Reason(reason)].text
-
-
-def moment(option: str, text: str | None) -> int:
-    """An ISO 8601 time as ms UTC; None: the end of time."""
-    if text is None:
-        return 1 << 62
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        fail(f"{option}: {text!r} is no ISO 8601 time, e.g. 2026-11-25T10:05:00Z", WRONG_USE)
-        raise
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1000)
-
-
-def since_ms(text: str) -> int:
-    """An ISO 8601 time, or a span back from now such as 2h, as ms UTC."""
-    spans = {"m": "minutes", "h": "hours", "d": "days"}
-    if text[:-1].isdigit() and text[-1] in spans:
-        back = timedelta(**{spans[text[-1]]: int(text[:-1])})
-        return int((datetime.now(UTC) - back).timestamp() * 1000)
-    return moment("--since", text)

@@ -7,13 +7,9 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from pipeline.cli.terminal import FOUND, Json, document, explained, stderr, surroundings
+from pipeline.cli.terminal import FOUND, Json, document, explained, inspected, stderr
 from pipeline.contract import topics as contract_topics
-from pipeline.kafka.decoding import Decoder
-from pipeline.kafka.reading import LogReader
-from pipeline.kafka.registry import Registry
 from pipeline.operations import verify as auditing
-from pipeline.operations.proof.evidence import TopicEvidence
 
 _LOST = "lost"
 
@@ -36,26 +32,21 @@ def verify(
     Ends with 1 if a rule is broken. May run while workers do.
     """
     with explained():
-        settings, where = surroundings()
-        with (
-            Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                console=stderr,
-                transient=True,
-                disable=quiet,
-            ) as bar,
-            LogReader(settings, where.bootstrap) as reader,
-            Registry.of(settings, where.registry_url) as registry,
-        ):
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            console=stderr,
+            transient=True,
+            disable=quiet,
+        ) as bar:
             task = bar.add_task("reading", total=None)
 
             def tell(label: str, done: int, total: int) -> None:
                 bar.update(task, description=label, completed=done, total=total)
 
-            evidence = TopicEvidence(reader, Decoder(registry), tell)
-            report = auditing.verify(evidence, contract_topics.load())
+            with inspected(tell) as evidence:
+                report = auditing.verify(evidence, contract_topics.load())
         if as_json:
             document(report.document())
         else:

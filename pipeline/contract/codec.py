@@ -3,12 +3,18 @@
 Records are plain dictionaries named after the Avro fields: timestamps are integer ms UTC, decimals
 are scaled integers (an amount of 12.50 at scale 4 is 125000). Must never ask a registry: schemas
 are handed in by id.
+
+The decoder beneath takes some bytes that Avro forbids. What would be written on and break another
+reader is refused here: an `int` beyond 32 bits, a decimal beyond its precision. What comes out as a
+value that the schema has is taken as that value: a branch or symbol numbered from the end, a
+boolean byte above 1. Telling them apart costs as much as encoding every record once more, and what
+is published is encoded afresh.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import cache
 from io import BytesIO
@@ -22,6 +28,7 @@ from pipeline.governance.reasons import Reason
 AMOUNT_SCALE: Final = 4
 QUANTITY_SCALE: Final = 6
 _HEADER_BYTES = 5
+_EACH = "[]"
 _MAGIC = 0
 
 Record = dict[str, Any]
@@ -43,6 +50,8 @@ class Schema(NamedTuple):
     fingerprint: str
     decimals: tuple[tuple[str, ...], ...]
     """Paths of decimal fields, which are integers in the dictionary and bytes on the wire."""
+    limits: tuple[tuple[tuple[str, ...], int, int], ...]
+    """Path, least and greatest value of integers that the wire could exceed."""
 
 
 def parse(definition: Mapping[str, Any]) -> Schema:
@@ -61,7 +70,8 @@ def parse(definition: Mapping[str, Any]) -> Schema:
     )
     parsed = fastavro.parse_schema(_without_logical_types(definition))
     decimals = tuple(_decimal_paths(definition))
-    return Schema(str(definition["name"]), parsed, fingerprint, decimals)
+    limits = tuple(_limits(definition, (), {}))
+    return Schema(str(definition["name"]), parsed, fingerprint, decimals, limits)
 
 
 @cache
@@ -100,7 +110,8 @@ def decode(value: bytes, written: Schema, wanted: Schema | None = None) -> Recor
         wanted: schema of the dictionary, where it differs.
 
     Raises:
-        UndecodableError: the datum is malformed or bytes are left over.
+        UndecodableError: the datum is malformed, a number is out of its range, or bytes are left
+            over.
 
     """
     source = BytesIO(value)
@@ -116,8 +127,14 @@ def decode(value: bytes, written: Schema, wanted: Schema | None = None) -> Recor
         raise UndecodableError(Reason.TRAILING_BYTES, detail)
     if not isinstance(record, dict):
         raise UndecodableError(Reason.UNDECODABLE, f"{written.name} is no record")
-    for path in (wanted or written).decimals:
+    shape = wanted or written
+    for path in shape.decimals:
         _convert(record, path, _to_integer)
+    for path, least, greatest in shape.limits:
+        for number in _numbers(record, path):
+            if not least <= number <= greatest:
+                detail = f"{written.name}: {'.'.join(path)} is out of its range"
+                raise UndecodableError(Reason.UNDECODABLE, detail)
     return record
 
 
@@ -186,6 +203,46 @@ def _decimal_paths(
             for found in _decimal_paths(field["type"], (*path, field["name"]), named)
         ]
     return []
+
+
+def _limits(
+    node: Any, path: tuple[str, ...], named: dict[str, Any]
+) -> Iterator[tuple[tuple[str, ...], int, int]]:
+    """Ranges of ints and decimals, through records, unions, arrays and maps."""
+    node = named.get(node, node) if isinstance(node, str) else node
+    if isinstance(node, list):
+        for branch in node:
+            yield from _limits(branch, path, named)
+    elif node == "int" or (isinstance(node, dict) and node.get("type") == "int"):
+        yield path, -(2**31), 2**31 - 1
+    elif isinstance(node, dict):
+        kind = node.get("type")
+        if node.get("logicalType") == "decimal":
+            greatest = 10 ** node["precision"] - 1
+            yield path, -greatest, greatest
+        elif kind == "record":
+            named[node["name"]] = node
+            for field in node["fields"]:
+                yield from _limits(field["type"], (*path, field["name"]), named)
+        elif kind == "array":
+            yield from _limits(node["items"], (*path, _EACH), named)
+        elif kind == "map":
+            yield from _limits(node["values"], (*path, _EACH), named)
+
+
+def _numbers(value: Any, path: tuple[str, ...]) -> Iterator[int]:
+    """Integers at the end of a path; none where something on the way is absent."""
+    for at, name in enumerate(path):
+        if name == _EACH:
+            items = value.values() if isinstance(value, dict) else value
+            for item in items:
+                yield from _numbers(item, path[at + 1 :])
+            return
+        if not isinstance(value, dict):
+            return
+        value = value.get(name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        yield value
 
 
 def _convert(record: Record, path: tuple[str, ...], change: Any) -> None:

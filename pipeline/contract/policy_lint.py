@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-from pipeline.contract.bundle import LoadedBundle, Rule
+from pipeline.contract.bundle import Bundle, LoadedBundle, Rule
 from pipeline.contract.topics import Declared
 from pipeline.contract.yaml_lines import Finding
 from pipeline.governance.policy import IGNORED
@@ -186,10 +186,50 @@ def _dialects(loaded: LoadedBundle) -> Iterator[Finding]:
         base = [dialect.extends] if dialect.extends else []
         place: tuple[str, tuple[str | int, ...]] = (file, ("extends",))
         yield from _unknown(loaded, place, base, names, "dialect", "Correct the name")
+        if _extends_itself(bundle, dialect.dialect):
+            yield loaded.finding(
+                file,
+                ("extends",),
+                dialect.dialect,
+                "by what it extends it extends itself",
+                "Break the circle",
+            )
         for status, meaning in dialect.codes.items():
             meant = [meaning] if isinstance(meaning, str) else [case.event_type for case in meaning]
             place = (file, ("codes", status))
             yield from _unknown(loaded, place, meant, types, "event type", "Correct the name")
+
+
+def _extends_itself(bundle: Bundle, name: str) -> bool:
+    bases = {row.dialect: row.extends for row in bundle.dialects}
+    seen: set[str] = set()
+    at = bases.get(name)
+    while at is not None and at not in seen:
+        if at == name:
+            return True
+        seen.add(at)
+        at = bases.get(at)
+    return False
+
+
+def _silent(loaded: LoadedBundle, position: int, rule: Rule) -> Iterator[Finding]:
+    """Owners and deputies that never speak for a tenant of the rule."""
+    heading = loaded.bundle.heading
+    speakers = {
+        row.name: {row.tenant, *row.accounts.values()} - {None} for row in loaded.bundle.platforms
+    }
+    named = [("owner", rule.owner)]
+    named += [("deputies", deputy.platform) for deputy in rule.deputies if deputy.platform]
+    for tenant in heading.tenants if rule.tenants == "any" else rule.tenants:
+        for field, platform in named:
+            if platform in speakers and tenant not in speakers[platform]:
+                yield loaded.finding(
+                    OWNERSHIP,
+                    ("rules", position, field),
+                    platform,
+                    f"it never speaks for tenant {tenant}",
+                    "Name a platform of that tenant, or give this one an account of it",
+                )
 
 
 def _rules(loaded: LoadedBundle) -> Iterator[Finding]:
@@ -211,6 +251,7 @@ def _rules(loaded: LoadedBundle) -> Iterator[Finding]:
         for field, named, known, what in wanted:
             place = (OWNERSHIP, (*at, field))
             yield from _unknown(loaded, place, named, known, what, "Correct the name")
+        yield from _silent(loaded, position, rule)
         if rule.until is not None and rule.until <= rule.from_:
             yield loaded.finding(
                 OWNERSHIP, (*at, "until"), rule.rule, "ends before it begins", "Correct the time"

@@ -99,9 +99,19 @@ def activations(settings: Settings, bootstrap: str) -> list[Activation]:
 
     """
     with LogReader(settings, bootstrap) as reader:
-        found = reader.newest(names.CONTROL, lambda record: _activation(record) is not None)
-    newest = {number: _activation(record) for number, record in found.items()}
-    return [item for _, item in sorted(newest.items()) if item is not None]
+        return [item for _, item in sorted(newest_activations(reader).items())]
+
+
+def newest_activations(reader: LogReader) -> dict[int, Activation]:
+    """The newest activation by partition.
+
+    Raises:
+        UnreachableError: Kafka is away.
+
+    """
+    found = reader.newest(names.CONTROL, lambda record: _activation(record) is not None)
+    read = {number: _activation(record) for number, record in found.items()}
+    return {number: item for number, item in read.items() if item is not None}
 
 
 def _activation(record: Stored) -> Activation | None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
@@ -21,8 +21,9 @@ from pipeline.kafka.errors import (
     DeliveryTimeoutError,
     UnreachableError,
 )
-from pipeline.settings import Settings
+from pipeline.settings import Settings, SettingsError
 
+T = TypeVar("T")
 Start = Literal["earliest", "latest", "error"]
 """Where a consumer begins if its position is unknown or was taken by retention."""
 
@@ -69,7 +70,8 @@ def producer(settings: Settings, bootstrap: str, **overrides: Any) -> Producer:
         overrides: librdkafka properties by their own names, `**{"linger.ms": 20}`.
 
     """
-    return Producer(
+    return _made(
+        Producer,
         _common(settings, bootstrap)
         | {
             "acks": "all",
@@ -81,7 +83,6 @@ def producer(settings: Settings, bootstrap: str, **overrides: Any) -> Producer:
             "message.max.bytes": RECORD_BYTES_MAX,
         }
         | overrides,
-        logger=_LOG,
     )
 
 
@@ -99,7 +100,8 @@ def consumer(
         overrides: librdkafka properties by their own names.
 
     """
-    return Consumer(
+    return _made(
+        Consumer,
         _common(settings, bootstrap)
         | {
             "group.id": group,
@@ -109,7 +111,6 @@ def consumer(
             "auto.offset.reset": start,
         }
         | overrides,
-        logger=_LOG,
     )
 
 
@@ -118,7 +119,7 @@ def admin(settings: Settings, bootstrap: str, **overrides: Any) -> AdminClient:
 
     A long-lived one answers FENCED_LEADER_EPOCH for ever after a broker's restart.
     """
-    return AdminClient(_common(settings, bootstrap) | overrides, logger=_LOG)
+    return _made(AdminClient, _common(settings, bootstrap) | overrides)
 
 
 def metadata(client: AdminClient, bootstrap: str, timeout_s: float = 10.0) -> ClusterMetadata:
@@ -242,6 +243,22 @@ def deliver(
     for record in records:
         delivery.add(record)
     return delivery.wait()
+
+
+def _made(kind: Callable[..., T], config: dict[str, Any]) -> T:
+    """A client, or the sentence that says which setting it refuses.
+
+    Raises:
+        SettingsError: librdkafka doesn't take the configuration.
+
+    """
+    try:
+        return kind(config, logger=_LOG)
+    except KafkaException as error:
+        detail = error.args[0].str()
+        raise SettingsError(
+            f"MILEPOST_KAFKA_*: the client refuses its settings: {detail}"
+        ) from None
 
 
 def _common(settings: Settings, bootstrap: str) -> dict[str, Any]:

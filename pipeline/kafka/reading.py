@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, Self
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.kafka import clients
 from pipeline.kafka.errors import UnreachableError
@@ -23,6 +23,8 @@ _CALL_S = 10.0
 _STALL_S = 30.0
 _FETCH = 2_000
 _NEWEST = 16
+_SETTLE_S = 30.0
+_ASK_S = 0.02
 
 
 class Stored(NamedTuple):
@@ -54,7 +56,9 @@ class LogReader:
     """
 
     def __init__(self, settings: Settings, bootstrap: str) -> None:
+        self._settings = settings
         self._bootstrap = bootstrap
+        self._watermarks: Consumer | None = None
         self._consumer = clients.consumer(
             settings,
             bootstrap,
@@ -73,6 +77,8 @@ class LogReader:
     def close(self) -> None:
         """Give up the connections."""
         self._consumer.close()
+        if self._watermarks is not None:
+            self._watermarks.close()
 
     def partitions(self, topic: str) -> list[int]:
         """Partition numbers of a topic; empty if it doesn't exist.
@@ -98,8 +104,11 @@ class LogReader:
             UnreachableError: no broker answers.
 
         """
+        return self._asked(self._consumer, topic, partition)
+
+    def _asked(self, consumer: Consumer, topic: str, partition: int) -> Span:
         try:
-            found = self._consumer.get_watermark_offsets(
+            found = consumer.get_watermark_offsets(
                 TopicPartition(topic, partition), timeout=_CALL_S, cached=False
             )
         except KafkaException as error:
@@ -107,6 +116,36 @@ class LogReader:
         if found is None:
             raise UnreachableError(f"Kafka at {self._bootstrap} does not say where {topic} ends")
         return Span(*found)
+
+    def settled(self, topic: str, partition: int, limit_s: float = _SETTLE_S) -> Span:
+        """Where a partition starts, and its end of now, once every transaction in it is decided.
+
+        A transaction ends on each of its partitions at another moment: who compares two topics
+        needs all that was appended to both.
+
+        Raises:
+            UnreachableError: no broker answers, or a transaction stays undecided.
+
+        """
+        if self._watermarks is None:
+            self._watermarks = clients.consumer(
+                self._settings,
+                self._bootstrap,
+                "milepost-reader",
+                "earliest",
+                **{"isolation.level": "read_uncommitted"},
+            )
+        end = self._asked(self._watermarks, topic, partition).end
+        until = time.monotonic() + limit_s
+        while True:
+            found = self.span(topic, partition)
+            if found.end >= end:
+                return Span(found.start, end)
+            if time.monotonic() > until:
+                raise UnreachableError(
+                    f"A transaction on {topic}[{partition}] stays undecided: see `milepost doctor`"
+                )
+            time.sleep(_ASK_S)
 
     def since(self, topic: str, partition: int, time_ms: int) -> int:
         """Offset of the first record appended at or after a time, ms UTC; the end if none was.

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pipeline.contract import codec, names
+from pipeline.contract import names
 from pipeline.kafka import bundles
-from pipeline.kafka.reading import partitions_of, read_to_end
-from pipeline.settings import Settings
+from pipeline.kafka.decoding import Decoder
+from pipeline.kafka.reading import LogReader
 
 
 class PartitionPolicy(NamedTuple):
@@ -23,21 +23,20 @@ class PartitionPolicy(NamedTuple):
     by: str
 
 
-def status(settings: Settings, bootstrap: str) -> list[PartitionPolicy]:
+def status(reader: LogReader, decoder: Decoder) -> list[PartitionPolicy]:
     """Every partition's bundle.
 
     Raises:
-        UnreachableError: Kafka is away.
+        UnreachableError: Kafka or the registry is away.
 
     """
-    told = {item.partition: item for item in bundles.activations(settings, bootstrap)}
-    shown: dict[int, str] = {}
-    schema = codec.committed("decision-block")
-    for record in read_to_end(settings, bootstrap, names.DECISIONS):
-        block = codec.decode(record.value or b"", schema)
-        shown[record.partition] = block["policy_version"]
+    told = bundles.newest_activations(reader)
+    shown = {
+        number: decoder.decode(record.value, "decision-block")["policy_version"]
+        for number, record in reader.newest(names.DECISIONS).items()
+    }
     rows = []
-    for number in partitions_of(settings, bootstrap, names.CONTROL):
+    for number in reader.partitions(names.CONTROL):
         item = told.get(number)
         rows.append(
             PartitionPolicy(

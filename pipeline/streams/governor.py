@@ -89,7 +89,10 @@ class Decider:
 
     async def decide(self, batch: RecordBatch[PartitionState]) -> dict[int, Decided | Deferred]:
         """One decision, or one deferral, for each partition of the batch."""
-        self._lookups.expire()
+        replayed = any(
+            record.topic == names.REPLAY for part in batch.parts.values() for record in part.records
+        )
+        self._lookups.expire(everything=replayed)
         return {number: await self._part(part) for number, part in batch.parts.items()}
 
     async def _part(self, part: PartitionBatch[PartitionState]) -> Decided | Deferred:

@@ -48,10 +48,15 @@ class Lookups:
         self._asked: dict[tuple[str, int], float] = {}
         self._refused_until: dict[tuple[str, int], float] = {}
 
-    def expire(self) -> None:
-        """Forget refusals that are old enough to ask again."""
+    def expire(self, *, everything: bool = False) -> None:
+        """Forget refusals that are old enough to ask again.
+
+        Args:
+            everything: forget all of them: somebody has put something right and tries again.
+
+        """
         now = self._clock()
-        everything = len(self._refused_until) > REFUSED_MAX
+        everything |= len(self._refused_until) > REFUSED_MAX
         for name in [n for n, until in self._refused_until.items() if everything or until <= now]:
             del self._refused_until[name]
             self.schemas.pop(name, None)

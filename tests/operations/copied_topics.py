@@ -42,6 +42,10 @@ class CopiedTopics:
             if span.start <= record.offset < span.end:
                 yield record
 
+    def since(self, topic, partition, time_ms):
+        later = (r.offset for r in self.records_of[topic, partition] if r.timestamp_ms >= time_ms)
+        return next(later, self.span(topic, partition).end)
+
     def decode(self, value, name):
         codec.schema_id(value)
         return codec.decode(value or b"", codec.committed(name))

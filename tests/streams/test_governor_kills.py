@@ -1,7 +1,7 @@
 """A worker that is killed again and again loses nothing and says nothing twice."""
 
 import pytest
-from governed_kills import kill_run
+from governed_kills import Speaker, kill_run
 
 pytestmark = [pytest.mark.kafka, pytest.mark.fault]
 
@@ -13,6 +13,17 @@ def test_four_kills_lose_nothing_and_repeat_nothing(governed):
     assert outcome.kills == 4
     assert outcome.events >= 1_200
     assert {"approved", "held", "dead_lettered", "duplicate"} <= set(outcome.fates)
+
+
+def test_what_a_busy_governor_has_written_verifies_at_any_moment(governed):
+    """Each topic shows a commit a little earlier or later than the others."""
+    speaker = Speaker(governed, seed=33, events=800, seconds=6.0)
+    speaker.start()
+    found = []
+    while speaker.is_alive():
+        found += map(str, governed.verify().violations)
+    governed.fates(speaker.places)
+    assert found == []
 
 
 @pytest.mark.slow

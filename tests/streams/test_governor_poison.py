@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -88,6 +89,22 @@ def test_bytes_that_are_no_record_are_kept_with_their_reason(governed, kind):
     assert (kept_key, kept) == (key, value)
     assert told["milepost.dlq.reason"] == reason.encode()
     still_governs(governed, key)
+
+
+def test_a_number_that_no_reader_could_take_on_goes_no_further(governed):
+    """An int of forty bits: an int and a long are the same on the wire."""
+    wide = codec.parse(
+        json.loads(json.dumps(codec.definition("raw-event")).replace('"int"', '"long"'))
+    )
+    shipment = governed.name()
+    event = delivered(governed, shipment)
+    event["stop"] = dict.fromkeys(
+        ("number", "role", "location", "name", "city", "subdivision", "country")
+    ) | {"location": "C-ATL", "number": 1 << 40}
+    value = codec.encode(event, wide, governed.raw_id(TMS))
+    place = governed.put(TMS, governed.key(shipment), value)
+    assert governed.fate(place).verdict == ("dead_lettered", "undecodable")
+    still_governs(governed, governed.key(shipment))
 
 
 def test_a_key_that_is_none_is_no_obstacle(governed):

@@ -12,6 +12,8 @@ from governed_stack import PARTITIONS, TMS, Governed
 from pipeline.contract import codec, names
 from pipeline.governance.identity import partition_of
 from pipeline.kafka import bundles, clients
+from pipeline.kafka.decoding import Decoder
+from pipeline.kafka.reading import LogReader
 from pipeline.operations import policy_status
 
 pytestmark = pytest.mark.kafka
@@ -35,7 +37,8 @@ def says(scratch, text):
 
 
 def status(scratch):
-    return policy_status.status(scratch.settings, scratch.bootstrap)
+    with LogReader(scratch.settings, scratch.bootstrap) as reader:
+        return policy_status.status(reader, Decoder(scratch.registry))
 
 
 def test_without_a_policy_the_governor_waits_and_says_so(scratch):

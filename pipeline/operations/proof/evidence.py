@@ -1,4 +1,4 @@
-"""What an audit may look at: topics, partition by partition, as they are now.
+"""What audits and inspections may look at: topics, partition by partition, as they are now.
 
 `TopicEvidence` reads Kafka; another may hold copies. Must never know what a record proves.
 """
@@ -22,10 +22,13 @@ class Evidence(Protocol):
         """Partition numbers of a topic; empty if it doesn't exist."""
 
     def span(self, topic: str, partition: int) -> Span:
-        """Where a partition starts and ends now."""
+        """Where a partition starts, and its end of now, everything before it decided."""
 
     def records(self, topic: str, partition: int, span: Span) -> Iterator[Stored]:
         """Committed records of a span, in order."""
+
+    def since(self, topic: str, partition: int, time_ms: int) -> int:
+        """Offset of the first record appended at or after a time; the end if none was."""
 
     def decode(self, value: bytes | None, name: str) -> dict[str, Any]:
         """One value, read as `schemas/<name>.avsc`; UndecodableError if it is no such record."""
@@ -47,7 +50,8 @@ class TopicEvidence:
         self._reader = reader
         self._progress = progress
         self.partitions = reader.partitions
-        self.span = reader.span
+        self.span = reader.settled
+        self.since = reader.since
         self.decode = decoder.decode
 
     def records(self, topic: str, partition: int, span: Span) -> Iterator[Stored]:

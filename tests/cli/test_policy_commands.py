@@ -1,0 +1,171 @@
+"""`milepost policy`: check, table and explain offline; publish and status on a stack."""
+
+import json
+import shutil
+
+import pytest
+
+from pipeline.contract.bundle import load_bundle
+from pipeline.contract.names import data_root
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of the shipped bundle, to be changed."""
+    return shutil.copytree(data_root() / "policy", tmp_path / "policy")
+
+
+def change(folder, file, old, new):
+    path = folder / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return text[: text.index(old)].count("\n") + 1
+
+
+def test_a_clean_bundle_ends_with_zero_and_says_what_was_proven(milepost):
+    told = milepost("policy", "check")
+    assert told.code == 0
+    assert "each with exactly one owner. Nothing found." in told.out
+
+
+def test_a_finding_is_file_line_why_and_remedy_and_ends_with_one(milepost, folder):
+    line = change(folder, "dialects/wms.yaml", "GI: goods.issued", "GI: goods.isued")
+    told = milepost("policy", "check", "--folder", folder)
+    assert told.code == 1
+    expected = f"dialects/wms.yaml:{line}: goods.isued (no such event type). Correct the name"
+    assert told.out.strip() == expected
+    (finding,) = milepost("policy", "check", "--folder", folder, "--json").document["findings"]
+    assert (finding["file"], finding["line"]) == ("dialects/wms.yaml", line)
+
+
+def test_a_bundle_that_can_not_be_read_is_a_sentence_a_line(milepost, folder):
+    line = change(folder, "platforms.yaml", "role: WMS", "role: WHS")
+    told = milepost("policy", "check", "--folder", folder)
+    assert (told.code, told.out) == (1, "")
+    assert told.err.startswith(f"platforms.yaml:{line}: platforms.3.role")
+
+
+def test_a_folder_that_is_not_there_is_told(milepost, tmp_path):
+    told = milepost("policy", "check", "--folder", tmp_path / "nowhere")
+    assert told.code == 1
+    assert "bundle.yaml:1: missing" in told.err
+
+
+def test_who_owns_what_is_told_rule_by_rule(milepost):
+    told = milepost("policy", "table", "--tenant", "acme")
+    assert told.code == 0
+    assert "goods-issue-eu: acme in EU, since 2024-01-01" in told.out
+    assert "deputies    tms-eu after 2 h; ops-desk after 4 h" in told.out
+    assert "samples" not in told.out
+    rows = milepost("policy", "table", "--json").document["rows"]
+    row = next(r for r in rows if r["event_type"] == "departed" and r["regions"] == "EU")
+    assert (row["owner"], row["tenant"], row["rule"]) == ("tms-eu", "acme", "transport-eu")
+
+
+def events(tmp_path, *given):
+    file = tmp_path / "events.json"
+    file.write_text(json.dumps(list(given)))
+    return file
+
+
+def said(status, **given):
+    return {
+        "event_id": "e1",
+        "platform": "tms-na",
+        "entity_type": "shipment",
+        "entity_id": "s1",
+        "native_status": status,
+        "classifier": "ACTUAL",
+        "occurred": "2026-06-01T08:00:00Z",
+        "stop": {"location": "C-ATL"},
+    } | given
+
+
+def explained(milepost, tmp_path, *given):
+    told = milepost("policy", "explain", events(tmp_path, *given), "--json")
+    assert told.code == 0, told.err
+    return told.document["events"]
+
+
+def test_a_claim_is_taken_through_every_step_offline(milepost, tmp_path):
+    (told,) = explained(milepost, tmp_path, said("DELIVERED"))
+    assert (told["disposition"], told["reason"]) == ("approved", "owner_spoke")
+    steps = told["steps"]
+    assert list(steps) == ["platform", "key", "place", "dialect", "region", "authority"]
+    assert steps["key"] == "acme/shipment/S1"
+    assert steps["dialect"] == "DELIVERED in dialect tms-na means delivered"
+    assert steps["authority"].startswith("rule transport-na: owner tms-na; deputies ")
+    assert [record["action"] for record in told["published"]] == ["ASSERT"]
+
+
+def test_each_claim_stands_on_the_ones_before_it(milepost, tmp_path):
+    carrier = {"platform": "carrier-redline", "event_id": "c1", "native_status": "D1"}
+    first, second = explained(milepost, tmp_path, said("DELIVERED") | carrier, said("DELIVERED"))
+    assert (first["disposition"], first["reason"]) == ("held", "awaiting_owner")
+    assert first["steps"]["held until"]
+    assert second["disposition"] == "approved"
+    assert [(row["before"], row["after"]) for row in second["transitions"]] == [
+        ("held", "corroborated")
+    ]
+
+
+def test_a_claim_that_can_not_be_governed_says_which_step_refused_it(milepost, tmp_path):
+    (told,) = explained(milepost, tmp_path, said("WOBBLY"))
+    assert (told["disposition"], told["reason"]) == ("dead_lettered", "unmapped_status")
+    assert told["steps"]["dialect"] == "WOBBLY in dialect tms-na is not mapped"
+    (told,) = explained(milepost, tmp_path, said("DELIVERED", platform="nobody"))
+    assert told["reason"] == "unknown_platform"
+    assert "is not in bundle" in told["steps"]["platform"]
+
+
+def test_the_outcome_is_one_sentence_for_a_person(milepost, tmp_path):
+    told = milepost("policy", "explain", events(tmp_path, said("DELIVERED")))
+    assert told.out.startswith("e1: approved (owner_spoke): The milestone's owner said so.")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "is no JSON"), ('[{"event_id": 1}]', "event 1: "), ("[]", "")],
+)
+def test_a_file_that_holds_no_event_is_wrong_use(milepost, tmp_path, content, message):
+    file = tmp_path / "events.json"
+    file.write_text(content)
+    told = milepost("policy", "explain", file)
+    assert told.code == (2 if message else 0)
+    assert message in told.err
+    assert milepost("policy", "explain", tmp_path / "none.json").code == 2
+
+
+# On a stack
+
+
+@pytest.mark.kafka
+def test_a_bundle_is_published_once_and_its_status_is_told(governed, milepost, folder):
+    version = f"c-{governed.name('')}"
+    change(folder, "bundle.yaml", 'version: "2026.11.1"', f'version: "{version}"')
+    told = milepost("policy", "publish", "--folder", folder, "--by", "kim", "--why", "test")
+    assert told.code == 0
+    assert told.out == f"Bundle {version} activated on partitions [0, 1, 2, 3].\n"
+    told = milepost("policy", "publish", "--folder", folder)
+    assert told.out == f"Bundle {version} was in force everywhere.\n"
+    governed.watch.until(lambda: milepost("policy", "status").code == 0)
+    document = milepost("policy", "status", "--json").document
+    assert document["settled"] is True
+    assert {(row["activated"], row["in_force"], row["by"]) for row in document["partitions"]} == {
+        (version, version, "kim")
+    }
+    change(folder, "bundle.yaml", "PT24H", "PT25H")
+    told = milepost("policy", "publish", "--folder", folder)
+    assert (told.code, told.out) == (1, "")
+    assert "a published version never changes" in told.err
+    governed.publish(governed.bundle)
+
+
+@pytest.mark.kafka
+def test_a_bundle_with_findings_is_not_published(governed, milepost, folder):
+    change(folder, "dialects/wms.yaml", "GI: goods.issued", "GI: goods.isued")
+    told = milepost("policy", "publish", "--folder", folder)
+    assert (told.code, told.out) == (1, "")
+    assert told.err.startswith("Not published:\ndialects/wms.yaml:")
+    assert load_bundle().version == governed.bundle.version

@@ -1,0 +1,72 @@
+"""`milepost verify`: one line, one document, one exit code."""
+
+import pytest
+from governed_stack import Governed
+
+from pipeline.contract import names
+from pipeline.kafka import clients
+from pipeline.operations import verify as auditing
+from pipeline.operations.proof.report import Report
+
+pytestmark = pytest.mark.kafka
+
+
+def test_a_clean_stack_says_what_holds_and_ends_with_zero(governed, milepost):
+    shipment = governed.name()
+    governed.fates(governed.send(governed.event(shipment, "DELIVERED", stop={"location": "C-ATL"})))
+    told = milepost("verify", "--quiet")
+    assert told.code == 0, told.out
+    assert "Clean:" in told.out
+    for text in auditing.RULES.values():
+        assert f"holds    {text}" in told.out
+
+
+def test_one_document_on_standard_output_progress_elsewhere(governed, milepost):
+    told = milepost("verify", "--json")
+    assert told.code == 0
+    document = told.document
+    assert document["clean"] is True
+    assert document["records"] == sum(document["dispositions"].values())
+    assert document["rules"] == auditing.RULES
+
+
+def test_a_broken_rule_is_told_and_ends_with_one(governed, milepost, monkeypatch):
+    def broken(*_):
+        report = Report()
+        report.flag("approved", names.APPROVED, 1, 7, "nobody decided it")
+        return report
+
+    monkeypatch.setattr(auditing, "verify", broken)
+    told = milepost("verify", "--quiet")
+    assert told.code == 1
+    assert "Clean" not in told.out
+    assert f"approved: {names.APPROVED}[1]@7: nobody decided it" in told.out
+    assert milepost("verify", "--json").document["broken"] == {"approved": 1}
+
+
+def test_a_known_loss_can_be_accepted_nothing_else_can(governed, milepost, monkeypatch):
+    report = Report(lost=3)
+    report.flag("lost", "t", 0, 5, "3 offsets from 5 were gone before they were read")
+    monkeypatch.setattr(auditing, "verify", lambda *_: report)
+    assert milepost("verify", "--quiet").code == 1
+    told = milepost("verify", "--quiet", "--accept-lost")
+    assert told.code == 0
+    assert "3 offsets from 5 were gone" in told.out
+    report.flag("chain", "t", 0, 5, "broken")
+    assert milepost("verify", "--quiet", "--accept-lost").code == 1
+
+
+def test_somebody_elses_record_on_the_approved_topic_is_found_on_the_real_stack():
+    """The seam is honest: what a copy shows, the topics themselves show. On a stack of its own."""
+    stack = Governed()
+    try:
+        stack.publish(stack.bundle)
+        stack.start()
+        shipment = stack.name()
+        stack.fates(stack.send(stack.event(shipment, "DELIVERED", stop={"location": "C-ATL"})))
+        assert stack.verify().violations == []
+        forged = clients.Outgoing(names.APPROVED, b"\0\0\0\0\1forged", stack.key(shipment))
+        clients.deliver(stack.producer, [forged])
+        assert set(stack.verify().broken) == {"approved"}
+    finally:
+        stack.close()

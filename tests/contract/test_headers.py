@@ -1,0 +1,139 @@
+"""Headers of dead letters and forwarded records: the origin's own kept, ours and three families."""
+
+import hashlib
+import json
+
+import pytest
+
+from pipeline.contract import headers, names
+from pipeline.governance.claims import Origin, Raw
+from pipeline.governance.reasons import MEANINGS, Reason
+
+ORIGIN = Origin("logistics.raw.tms-na.v1", 3, 70_000_000_000, 1_790_000_000_000)
+
+
+def letter(raw, reason=Reason.UNMAPPED_STATUS, detail="'X' in dialect d"):
+    key, value, told = headers.dead_letter(raw, ORIGIN, reason, "dialect", detail, "v1", "group")
+    return key, value, told
+
+
+def test_key_value_and_headers_are_the_origins_in_their_order():
+    own = (("b", b"1"), ("a", b"\xff\0"), ("b", b"2"))
+    key, value, told = letter(Raw(b"k", b"v", own))
+    assert (key, value) == (b"k", b"v")
+    assert tuple(told[:3]) == own
+
+
+@pytest.mark.parametrize("reason", [r for r in Reason if MEANINGS[r].failure])
+def test_ours_say_why_whose_turn_it_is_and_whether_again_can_help(reason):
+    told = dict(letter(Raw(b"k", b"v", ()), reason)[2])
+    assert told["milepost.dlq.reason"].decode() == reason
+    assert told["milepost.dlq.class"].decode() == MEANINGS[reason].failure
+    assert told["milepost.dlq.retryable"] == (b"true" if MEANINGS[reason].retryable else b"false")
+    assert json.loads(told["milepost.dlq.origin"]) == ORIGIN._asdict()
+    assert (told["milepost.dlq.stage"], told["milepost.dlq.policy"]) == (b"dialect", b"v1")
+
+
+def test_tools_that_people_have_find_topic_partition_and_offset_in_their_own_form():
+    told = dict(letter(Raw(b"k", b"v", ()))[2])
+    for family in ("__connect.errors.", "__streams.errors."):
+        place = [told[family + name] for name in ("topic", "partition", "offset")]
+        assert place == [ORIGIN.topic.encode(), b"3", b"70000000000"]
+    assert told["kafka_dlt-original-topic"] == ORIGIN.topic.encode()
+    assert told["kafka_dlt-original-partition"] == b"\0\0\0\3"
+    assert told["kafka_dlt-original-offset"] == (70_000_000_000).to_bytes(8, "big")
+
+
+def test_a_letter_of_a_letter_says_each_thing_once():
+    first = letter(Raw(b"k", b"v", (("own", b"1"),)))[2]
+    again = letter(Raw(b"k", b"v", tuple(first)), Reason.UNKNOWN_SCHEMA)[2]
+    named = [name for name, _ in again]
+    assert len(named) == len(set(named))
+    assert dict(again)["milepost.dlq.reason"] == b"unknown_schema"
+    assert dict(again)["own"] == b"1"
+
+
+def test_a_detail_without_measure_is_cut():
+    told = dict(letter(Raw(b"k", b"v", ()), detail="x" * 200_000)[2])
+    assert len(told["milepost.dlq.detail"].decode()) == headers.DETAIL_CHARACTERS_MAX
+    assert headers.size_of(None, None, told.items()) < 5_000
+
+
+def test_one_cause_has_one_fingerprint_whatever_its_digits():
+    def mark(detail, topic="t"):
+        return headers.fingerprint(Reason.UNKNOWN_SCHEMA, "decode", topic, detail)
+
+    assert mark("schema id 17 of t") == mark("schema id 94 of t")
+    assert mark("schema id 17 of t") != mark("schema id 17 of t", topic="u")
+
+
+# Too large to be kept whole
+
+
+def size(key, value, told):
+    return headers.size_of(key, value, told)
+
+
+@pytest.mark.parametrize(
+    ("raw", "omitted"),
+    [
+        (Raw(b"k", b"v" * 1_048_588, ()), None),
+        (Raw(b"k", b"v" * 3_000_000, (("h", b"1"),)), "value"),
+        (Raw(b"k", b"v", (("h", b"1" * 3_000_000),)), "value,headers"),
+        (Raw(b"k" * 3_000_000, b"v", ()), "value,headers,key"),
+        (Raw(None, None, (("h", b"1" * 3_000_000),)), "value,headers"),
+    ],
+)
+def test_what_does_not_fit_is_left_out_named_and_told_by_its_digest(raw, omitted):
+    key, value, told = letter(raw, Reason.RECORD_TOO_LARGE)
+    assert size(key, value, told) <= headers.LETTER_BYTES_MAX
+    found = dict(told)
+    if omitted is None:
+        assert (key, value) == (raw.key, raw.value)
+        assert headers.omitted_digest(told) is None
+        return
+    assert value is None
+    assert found[headers.OMITTED].decode() == omitted
+    digest = hashlib.blake2b(raw.value or b"", digest_size=16).digest()
+    assert headers.omitted_digest(told) == digest
+    assert found[headers.SIZE] == str(len(raw.value or b"")).encode()
+    assert ("h" in found) == ("headers" not in omitted and bool(raw.headers))
+    assert (key is None) == ("key" in omitted or raw.key is None)
+
+
+def test_the_largest_record_that_a_raw_topic_takes_uncompressed_is_kept_whole():
+    raw = Raw(b"k" * 1_000, b"v" * 1_040_000, (("h", b"1" * 5_000),))
+    key, value, _ = letter(raw, Reason.RECORD_TOO_LARGE)
+    assert (key, value) == (raw.key, raw.value)
+
+
+# Sent on
+
+
+def test_a_forwarded_record_says_where_it_came_from_once():
+    spoofed = [(names.HEADER_ORIGIN, b"{}"), (names.HEADER_HOPS, b"9"), ("own", b"1")]
+    sent = headers.forwarded(spoofed, ORIGIN, 2)
+    assert headers.origin_of(sent) == (ORIGIN, 2)
+    assert [value for name, value in sent if name == names.HEADER_ORIGIN] != [b"{}"]
+    assert dict(sent)["own"] == b"1"
+    again = headers.forwarded(sent, ORIGIN, 3)
+    assert headers.origin_of(again) == (ORIGIN, 3)
+    assert len(again) == len(sent)
+
+
+def test_a_record_that_says_nothing_has_no_origin():
+    assert headers.origin_of([("own", b"1")]) is None
+
+
+@pytest.mark.parametrize(
+    "place", [b"", b"nonsense", b"[]", b"{}", b'{"topic":"t"}', b'{"topic":"t","partition":"x"}']
+)
+def test_an_origin_that_cannot_be_read_is_told(place):
+    with pytest.raises(ValueError, match="can't be read"):
+        headers.origin_of([(names.HEADER_ORIGIN, place)])
+
+
+def test_hops_that_are_no_number_are_told():
+    sent = [*headers.forwarded((), ORIGIN, 0)[:1], (names.HEADER_HOPS, b"many")]
+    with pytest.raises(ValueError, match="can't be read"):
+        headers.origin_of(sent)

@@ -1,0 +1,97 @@
+"""Policy bundles on Kafka: published once, activated everywhere, whatever lies beside them."""
+
+import governed_stack
+import pytest
+
+from pipeline.contract import codec, names
+from pipeline.kafka import bundles, clients
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture(scope="module")
+def governed():
+    with governed_stack.borrowed() as stack:
+        yield stack
+
+
+def publish(governed, bundle, by="kim"):
+    return bundles.publish(
+        governed.settings, governed.bootstrap, governed.registry, bundle, by=by, why="test"
+    )
+
+
+def activations(governed):
+    return bundles.activations(governed.settings, governed.bootstrap)
+
+
+@pytest.fixture
+def restored(governed):
+    """The shipped bundle is in force again afterwards."""
+    yield governed
+    publish(governed, governed.bundle)
+
+
+def test_a_bundle_is_published_and_activated_on_every_partition(restored):
+    bundle = restored.bundle_with()
+    assert publish(restored, bundle) == [0, 1, 2, 3]
+    told = activations(restored)
+    assert [(item.partition, item.version, item.by) for item in told] == [
+        (number, bundle.version, "kim") for number in range(4)
+    ]
+    assert {item.digest for item in told} == {bundle.digest()}
+    assert bundles.in_force(restored.settings, restored.bootstrap) == bundle
+
+
+def test_an_older_bundle_can_be_put_in_force_again(restored):
+    older, newer = restored.bundle_with(), restored.bundle_with()
+    publish(restored, older)
+    publish(restored, newer)
+    assert publish(restored, older) == [0, 1, 2, 3]
+    found = bundles.published(restored.settings, restored.bootstrap)
+    assert {older.version, newer.version} <= found.keys()
+    assert bundles.in_force(restored.settings, restored.bootstrap).version == older.version
+
+
+def test_publishing_twice_writes_nothing_twice(restored):
+    bundle = restored.bundle_with()
+    publish(restored, bundle)
+    before = bundles.documents(restored.settings, restored.bootstrap)
+    assert publish(restored, bundle) == []
+    assert bundles.documents(restored.settings, restored.bootstrap) == before
+
+
+def test_a_version_that_is_taken_by_other_content_is_refused_and_nothing_changes(restored):
+    first = restored.bundle_with()
+    publish(restored, first)
+    other = restored.bundle_with(heading__version=first.version, heading__author="another")
+    with pytest.raises(bundles.BundleRefusedError, match="published version never changes"):
+        publish(restored, other)
+    found = bundles.published(restored.settings, restored.bootstrap)
+    assert found[first.version] == first
+
+
+def test_a_version_that_is_taken_by_nonsense_is_refused(restored):
+    bundle = restored.bundle_with()
+    nonsense = clients.Outgoing(names.POLICY, b"nonsense", bundle.version.encode())
+    clients.deliver(restored.producer, [nonsense])
+    with pytest.raises(bundles.BundleRefusedError):
+        publish(restored, bundle)
+    assert bundle.version not in bundles.published(restored.settings, restored.bootstrap)
+
+
+def test_nonsense_on_the_control_topic_hides_no_activation(restored):
+    bundle = restored.bundle_with()
+    publish(restored, bundle)
+    number = restored.registry.id_for(names.subject(names.CONTROL), "control")
+    watermark = codec.encode(
+        {"kind": "WATERMARK", "partition": 1}, codec.committed("control"), number
+    )
+    clients.deliver(
+        restored.producer,
+        [
+            clients.Outgoing(names.CONTROL, value, b"1", partition=1)
+            for value in (b"nonsense", None, watermark)
+        ],
+    )
+    assert {item.version for item in activations(restored)} == {bundle.version}
