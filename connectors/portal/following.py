@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
 from confluent_kafka import (
@@ -24,20 +24,20 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from connectors.applied import NOTHING, TopicPartition
 from connectors.portal.apply import Arrived
-from connectors.portal.decode import SCHEMAS, Decoder
 from connectors.portal.outages import sentence
 from connectors.portal.progress import Progress
 from connectors.portal.tables import StoreError
 from connectors.portal.writer import Batch, PublishedBundle, SetAside, StoreWriter
+from connectors.sinks.decoding import Decoder
 from pipeline.contract.codec import UndecodableError
-from pipeline.contract.names import POLICY
-from pipeline.governance.reasons import Reason
+from pipeline.contract.names import APPROVED, ENTITY_STATUS, POLICY
 from pipeline.kafka import clients
 from pipeline.kafka.errors import UnreachableError
-from pipeline.kafka.registry import NEGATIVE_CACHE_MS
 from pipeline.settings import Settings
 from pipeline.telemetry.metrics import Metrics
 
+GOVERNED: Final = (APPROVED, ENTITY_STATUS)
+"""What the store is made from."""
 BATCH_RECORDS_MAX: Final = 2_000
 LINGER_S: Final = 0.02
 """How long a batch gathers records once it has the first."""
@@ -132,14 +132,14 @@ class Session:
             found = consumer.list_topics(timeout=ANSWER_S)
         except KafkaException as error:
             raise clients.unreachable(bootstrap, error) from None
-        missing = [name for name in SCHEMAS if name not in found.topics]
+        missing = [name for name in GOVERNED if name not in found.topics]
         if missing:
             raise UnreachableError(
                 f"Kafka at {bootstrap} has no topic {' and '.join(missing)}: run `milepost topics "
                 "apply`"
             )
         # Without a published bundle the portal calls things as the files beside it do
-        topics = [*SCHEMAS, *([POLICY] if POLICY in found.topics else [])]
+        topics = [*GOVERNED, *([POLICY] if POLICY in found.topics else [])]
         self._writer.prepare(
             found.cluster_id,
             [
@@ -208,7 +208,7 @@ class Session:
             batch.bundle = PublishedBundle(version, published_ms, value)
             return
         try:
-            record = self._decode_patiently(at.topic, value)
+            record = self._decoder.decode_patiently(at.topic, value)
         except UndecodableError as error:
             _log.error(
                 "record set aside",
@@ -223,16 +223,6 @@ class Session:
             )
         else:
             batch.add(Arrived(*at, offset, published_ms, record))
-
-    def _decode_patiently(self, topic: str, value: bytes) -> dict[str, Any]:
-        """Decode; a schema that the registry does not show yet is asked for once more."""
-        try:
-            return self._decoder.decode(topic, value)
-        except UndecodableError as error:
-            if error.reason not in {Reason.SCHEMA_NOT_ALLOWED, Reason.UNKNOWN_SCHEMA}:
-                raise
-        time.sleep(NEGATIVE_CACHE_MS / 1_000 * 1.1)
-        return self._decoder.decode(topic, value)
 
     def _judge(
         self, error: KafkaError, at: TopicPartition, progress: Progress | None, message: Message

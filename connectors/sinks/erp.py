@@ -25,10 +25,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.applied import FencedError, upsert
-from connectors.portal.decode import Decoder
 from connectors.protocols import ConfigurationError
 from connectors.sinks.courier import Courier, ErpClient
 from connectors.sinks.database import database_url, open_outbox, reading
+from connectors.sinks.decoding import Decoder
 from connectors.sinks.erp_intake import Intake, epochs_in_force
 from connectors.sinks.outbox import Outbox
 from connectors.sinks.outbox_tables import SINK

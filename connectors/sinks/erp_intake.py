@@ -6,7 +6,6 @@ Must never know HTTP or the ERP.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
@@ -15,16 +14,14 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from sqlalchemy import Connection, Engine
 
 from connectors.applied import NOTHING, Claim, TopicPartition
-from connectors.portal.decode import Decoder
 from connectors.sinks.database import APPLIED, OutboxError, begin
+from connectors.sinks.decoding import Decoder
 from connectors.sinks.entries import Taken
 from connectors.sinks.outbox import Arrival, Outbox
 from connectors.sinks.postings import utc_text
-from pipeline.contract.codec import Record, UndecodableError
+from pipeline.contract.codec import UndecodableError
 from pipeline.contract.names import APPROVED
 from pipeline.governance.identity import entity_key
-from pipeline.governance.reasons import Reason
-from pipeline.kafka.registry import NEGATIVE_CACHE_MS
 
 _log = structlog.get_logger(__name__)
 
@@ -124,7 +121,7 @@ class Intake:
         offset = message.offset() or 0
         published_ms = message.timestamp()[1]
         try:
-            record = self._decode_patiently(value)
+            record = self._decoder.decode_patiently(APPROVED, value)
         except UndecodableError as error:
             entity = (message.key() or b"").decode("utf-8", "replace")
             problem = (
@@ -135,16 +132,6 @@ class Intake:
             return Arrival(partition, offset, published_ms, entity, None, problem, value)
         entity = entity_key(record["tenant"], record["entity_type"], record["entity_id"])
         return Arrival(partition, offset, published_ms, entity, record)
-
-    def _decode_patiently(self, value: bytes) -> Record:
-        """Decode; a schema that the registry does not show yet is asked for once more."""
-        try:
-            return self._decoder.decode(APPROVED, value)
-        except UndecodableError as error:
-            if error.reason not in {Reason.SCHEMA_NOT_ALLOWED, Reason.UNKNOWN_SCHEMA}:
-                raise
-        time.sleep(NEGATIVE_CACHE_MS / 1_000 * 1.1)
-        return self._decoder.decode(APPROVED, value)
 
 
 def epochs_in_force(connection: Connection) -> dict[int, int]:

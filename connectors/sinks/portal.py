@@ -20,10 +20,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.applied import FencedError
 from connectors.portal import tables
-from connectors.portal.decode import Decoder
 from connectors.portal.following import Session
 from connectors.portal.outages import OUTAGES, sentence
 from connectors.portal.writer import StoreWriter
+from connectors.sinks.decoding import Decoder
 from pipeline.kafka.registry import Registry
 from pipeline.settings import Settings
 from pipeline.telemetry.endpoints import exposed

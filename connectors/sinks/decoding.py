@@ -1,20 +1,21 @@
 """Governed records from the bytes of a topic, and what is wrong with those that are none.
 
-Must never know the store.
+Must never know a sink's store.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from pipeline.contract import codec
 from pipeline.contract.codec import Record, Schema, UndecodableError
 from pipeline.contract.names import APPROVED, ENTITY_STATUS, subject
 from pipeline.governance.reasons import Reason
-from pipeline.kafka.registry import Registry
+from pipeline.kafka.registry import NEGATIVE_CACHE_MS, Registry
 
 SCHEMAS: Final = {APPROVED: "approved-milestone", ENTITY_STATUS: "entity-status"}
-"""Schema that the portal reads each topic with: what newer ones add is left out, and words they
+"""Schema that sinks read each topic with: what newer ones add is left out, and words they
 add to a list come out as UNRECOGNISED."""
 
 
@@ -35,6 +36,22 @@ class Decoder:
         """
         written = self._schema(topic, codec.schema_id(value))
         return codec.decode(value, written, codec.committed(SCHEMAS[topic]))
+
+    def decode_patiently(self, topic: str, value: bytes) -> Record:
+        """Decode; a schema that the registry does not show yet is asked for once more.
+
+        Raises:
+            UndecodableError: as for `decode`.
+            RegistryUnavailableError: nobody can tell now.
+
+        """
+        try:
+            return self.decode(topic, value)
+        except UndecodableError as error:
+            if error.reason not in {Reason.SCHEMA_NOT_ALLOWED, Reason.UNKNOWN_SCHEMA}:
+                raise
+        time.sleep(NEGATIVE_CACHE_MS / 1_000 * 1.1)
+        return self.decode(topic, value)
 
     def _schema(self, topic: str, schema_id: int) -> Schema:
         known = self._written.get((topic, schema_id))
