@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -40,6 +39,7 @@ from pipeline.kafka.registry import Registry
 from pipeline.settings import Settings
 from pipeline.telemetry.endpoints import exposed
 from pipeline.telemetry.metrics import MetricName, Metrics
+from pipeline.web.stopping import stopped_by_signals
 
 BEGINNING: Final = "beginning"
 NOW: Final = "now"
@@ -285,21 +285,6 @@ class ErpSink:
         with contextlib.suppress(SQLAlchemyError), engine.begin() as connection:
             new = upsert(connection.dialect, SINK).values(id=1, **values)
             connection.execute(new.on_conflict_do_update(index_elements=["id"], set_=values))
-
-
-@contextlib.contextmanager
-def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into the stop event, where handlers can be set."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, former in before.items():
-            signal.signal(number, former)
 
 
 class _Waits:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from pipeline.kafka.registry import Registry
 from pipeline.settings import Settings
 from pipeline.telemetry.endpoints import exposed
 from pipeline.telemetry.metrics import Metrics
+from pipeline.web.stopping import stopped_by_signals
 
 BACK_OFF_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 
@@ -132,8 +132,6 @@ def run_portal_sink(settings: Settings, bootstrap: str, registry_url: str) -> No
 
     """
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     where = Where(bootstrap, registry_url)
-    with exposed(settings, "sink-portal") as metrics:
+    with stopped_by_signals(stop), exposed(settings, "sink-portal") as metrics:
         PortalSink(settings, lambda: where, metrics).run(stop)

@@ -8,10 +8,8 @@ from __future__ import annotations
 import base64
 import os
 import secrets as randomness
-import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -31,6 +29,7 @@ from pipeline.settings import Settings
 from pipeline.telemetry.endpoints import exposed
 from pipeline.web.headers import LOOPBACK, hosts_allowed
 from pipeline.web.server import serve
+from pipeline.web.stopping import stopped_by_signals
 
 SECRET_FILE: Final = "webhook-secret"  # noqa: S105  a file's name
 _log = structlog.get_logger(__name__)
@@ -109,7 +108,7 @@ def run_mailbox(
     with (
         Registry.of(settings, where.registry_url) as registry,
         exposed(settings, "source-mailbox") as metrics,
-        _signalled(stop),
+        stopped_by_signals(stop),
     ):
         publisher = Publisher(settings, where.bootstrap, registry, addressing)
         runtime = Runtime(publisher, stop, metrics)
@@ -191,23 +190,6 @@ def _kept_secret(path: Path) -> str:
         file.write(made + "\n")
     _log.info("webhook secret made", file=str(path))
     return made
-
-
-@contextmanager
-def _signalled(stop: threading.Event) -> Iterator[None]:
-    """Set `stop` on SIGINT and SIGTERM, where handlers can be set."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, former in before.items():
-            signal.signal(number, former)
 
 
 SOURCES: Final[Mapping[str, Runner]] = {"mailbox": run_mailbox, "webhook": run_webhook}

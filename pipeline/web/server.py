@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from typing import Final
 
 import uvicorn
 
 from pipeline.web.app import Application
+from pipeline.web.stopping import stopped_by_signals
 
 GRACE_S: Final = 5
 """Seconds that open requests get to end once the server stops."""
@@ -79,7 +78,7 @@ def serve(
         if ready is not None:
             ready(url)
 
-    with listener, _stopped_by_signals(app.stop):
+    with listener, stopped_by_signals(app.stop):
         asyncio.run(_Server(app, announce).serve(sockets=[listener]))
 
 
@@ -95,20 +94,3 @@ def _bind(host: str, port: int) -> socket.socket:
     # Accepted sockets inherit it; without it each answer waits for the client's acknowledgement
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
-
-
-@contextlib.contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into the stop signal, where handlers can be set."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, former in before.items():
-            signal.signal(number, former)

@@ -14,8 +14,9 @@ import threading
 
 import httpx
 
-from connectors.sinks.erp import ErpSink, stopped_by_signals
+from connectors.sinks.erp import ErpSink
 from pipeline.settings import load
+from pipeline.web.stopping import stopped_by_signals
 
 
 class Deadly(httpx.BaseTransport):
