@@ -40,6 +40,17 @@ def chain_hash(block: bytes) -> str:
     return hashlib.sha256(block).hexdigest()
 
 
+def approved_digest(before: bytes, value: bytes) -> bytes:
+    """Running digest of a partition's approved records after one more.
+
+    Args:
+        before: the digest so far; empty before the first record.
+        value: the record's value as it is written.
+
+    """
+    return hashlib.blake2b(before + value, digest_size=DIGEST_BYTES).digest()
+
+
 def tile(expected: int, offsets: list[int], end: int, lost: list[Gap]) -> InputRange:
     """The range that consecutive records of one input cover.
 

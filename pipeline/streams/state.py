@@ -14,7 +14,7 @@ import orjson
 
 from pipeline.governance import entity_codec as entities
 from pipeline.governance.entity import Entity
-from pipeline.governance.ledger import state_digest
+from pipeline.governance.ledger import approved_digest, state_digest
 
 PARTITION_KEY: Final = b"\0partition"
 """Changelog key of the partition's own record."""
@@ -38,6 +38,9 @@ class PartitionState:
         self.block = 0
         self.chain = ""
         self.digest = 0
+        self.approved_count = 0
+        """Approved records written so far; -1: this state began before they were counted."""
+        self.approved_digest = b""
         self.positions: dict[str, int] = {}
         self.stored_bytes = 0
         """Size of all entities, encoded."""
@@ -76,7 +79,15 @@ class PartitionState:
         self.block = own["block"]
         self.chain = own["chain"]
         self.digest = int(own["digest"], 16)
+        self.approved_count = own.get("approved_count", -1)
+        self.approved_digest = bytes.fromhex(own.get("approved_digest", ""))
         self.positions = dict(own["positions"])
+
+    def count_approved(self, value: bytes) -> None:
+        """Chain one more approved record to the digest of those before."""
+        if self.approved_count >= 0:
+            self.approved_count += 1
+            self.approved_digest = approved_digest(self.approved_digest, value)
 
     def own_record(self) -> tuple[bytes, bytes]:
         """Changelog entry of the partition itself."""
@@ -87,6 +98,8 @@ class PartitionState:
             "block": self.block,
             "chain": self.chain,
             "digest": f"{self.digest:032x}",
+            "approved_count": self.approved_count,
+            "approved_digest": self.approved_digest.hex(),
             "positions": self.positions,
         }
         return PARTITION_KEY, orjson.dumps(own)

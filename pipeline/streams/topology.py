@@ -372,6 +372,8 @@ def _govern_block(
         "clock_before": clock_before,
         "clock_after": state.clock,
         "state_digest": f"{state.digest:032x}",
+        "approved_count": state.approved_count,
+        "approved_digest": state.approved_digest.hex(),
         "inputs": inputs,
         "decisions": decisions,
     }
@@ -499,6 +501,7 @@ def _write_outputs(
             record["action"], record["assurance"], record["event_type"], record["tenant"]
         )
         outputs.append(Output(names.APPROVED, own, key, value, told))
+        state.count_approved(value)
         governed.approved_received.append(record["received"])
     governed.dead_letters.extend(work.dead_letters)
     for letter in work.dead_letters:

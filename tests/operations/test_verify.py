@@ -289,13 +289,32 @@ def test_an_approved_record_that_carries_something_else_than_its_claim_is_found(
             for item in fields
         }
     rows[0] = altered(rows[0], **{field: changed})
-    assert broken(topics) == {"carried"}
+    assert broken(topics) == {"carried", "altered"}
+
+
+DERIVED = {
+    "status_after": "delivered",
+    "advances_status": None,
+    "flags": ["late"],
+    "rule": "another-rule",
+    "policy_version": "0",
+    "agree": ["portal"],
+}
+
+
+@pytest.mark.parametrize("field", DERIVED)
+def test_an_approved_record_that_carries_another_decision_is_found(topics, field):
+    rows = rows_of(topics, names.APPROVED)
+    body = body_of(rows[0])
+    changed = not body[field] if field == "advances_status" else DERIVED[field]
+    rows[0] = altered(rows[0], **{field: changed})
+    assert broken(topics) == {"altered"}
 
 
 def test_an_approved_time_that_is_not_its_claims_is_found(topics):
     rows = rows_of(topics, names.APPROVED)
     rows[0] = altered(rows[0], occurred=body_of(rows[0])["occurred"] + 86_400_000)
-    assert broken(topics) == {"carried"}
+    assert broken(topics) == {"carried", "altered"}
 
 
 def test_a_header_that_says_otherwise_than_its_record_is_found(topics):

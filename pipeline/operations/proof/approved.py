@@ -5,6 +5,7 @@ Must never read an input: what a claim says is left for `inputs` to compare, as 
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,7 +15,7 @@ from pipeline.contract import codec, names
 from pipeline.governance.identity import entity_key
 from pipeline.kafka.reading import Stored
 from pipeline.operations.proof.evidence import Evidence
-from pipeline.operations.proof.ledger import LedgerWalk, packed
+from pipeline.operations.proof.ledger import DIGEST_BYTES, LedgerWalk, packed
 from pipeline.operations.proof.report import Report
 
 Record = dict[str, Any]
@@ -69,6 +70,38 @@ class Carried:
         return self._hashes[seq] == _hash(raw) and all(time // width_ms == said for time in times)
 
 
+class _Chain:
+    """The running digest of a partition's approved records, held against the blocks'."""
+
+    def __init__(self, walk: LedgerWalk) -> None:
+        self._walk = walk
+        self._known = max(walk.approved, default=0)
+        self._count = 0
+        self._digest = b""
+        self._broken: int | None = None
+        self._later: list[tuple[int, int, str]] = []
+        """Offset, count and digest of records that blocks behind the cut are about."""
+
+    def take(self, record: Stored) -> None:
+        """Take in the next record."""
+        value = self._digest + (record.value or b"")
+        self._digest = hashlib.blake2b(value, digest_size=DIGEST_BYTES).digest()
+        self._count += 1
+        if self._count > self._known:
+            self._later.append((record.offset, self._count, self._digest.hex()))
+        elif self._differs(self._count, self._digest.hex()):
+            self._broken = record.offset
+
+    def broken(self) -> int | None:
+        """Offset up to which records were altered, of the first block that shows it."""
+        found = (at for at, count, digest in self._later if self._differs(count, digest))
+        return next(found, None) if self._broken is None else self._broken
+
+    def _differs(self, count: int, digest: str) -> bool:
+        told = self._walk.approved.get(count)
+        return self._broken is None and told is not None and told != digest
+
+
 class ApprovedCheck:
     """Reads approved records and stories of one partition.
 
@@ -88,11 +121,13 @@ class ApprovedCheck:
         self._told: dict[bytes, int] = {}
         self._later: list[tuple[int, bytes, int]] = []
         number = walk.partition
-        for record in evidence.records(
-            names.APPROVED, number, evidence.span(names.APPROVED, number)
-        ):
+        span = evidence.span(names.APPROVED, number)
+        chain = _Chain(walk)
+        for record in evidence.records(names.APPROVED, number, span):
             report.approved += 1
+            chain.take(record)
             self._take(record)
+        self._chain = chain
         for milestone, revision in walk.milestones.items():
             for missing in range(self._seen.get(milestone, 0) + 1, revision + 1):
                 detail = (
@@ -103,6 +138,10 @@ class ApprovedCheck:
 
     def conclude(self) -> None:
         """What the ledger up to the cut doesn't explain, the rest of it must."""
+        offset = self._chain.broken()
+        if offset is not None:
+            detail = "up to here the records are not those whose digest the ledger carries"
+            self._wrong("altered", offset, detail)
         for offset, milestone, revision in self._later:
             if revision > self._walk.milestones.get(milestone, 0):
                 detail = f"no verdict published milestone {UUID(bytes=milestone)} r{revision}"

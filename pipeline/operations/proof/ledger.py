@@ -75,6 +75,8 @@ class LedgerWalk:
         self.seq = 0
         self.chain = ""
         self.state_digest = ""
+        self.approved: dict[int, str] = {}
+        """Running digest of the approved records, by how many there are."""
         self.wanted = 0
         """Number of blocks after which `marked` is to be kept."""
         self.marked: Head | None = None
@@ -110,6 +112,8 @@ class LedgerWalk:
         self.blocks = block["block"] + 1
         self.seq = block["first_seq"] + len(block["decisions"])
         self.state_digest = block["state_digest"]
+        if block["approved_count"] >= 0:
+            self.approved[block["approved_count"]] = block["approved_digest"]
         if self.blocks == self.wanted:
             self.marked = self.head
 

@@ -21,6 +21,7 @@ RULES: Final = {
     "lost": "retention took no record before it was read",
     "approved": "every approved verdict has exactly one approved record, and the other way round",
     "carried": "an approved record carries what its claim says",
+    "altered": "approved records are byte for byte those that the ledger vouches for",
     "sequence": "entity_seq and revisions count without gap, in order",
     "status": "each entity's current story is as far as its approved records",
     "dead_letters": "every dead-lettered verdict has its record, byte for byte, in order",
