@@ -1,4 +1,4 @@
-"""Tables of the portal's store and how its database is opened.
+"""Tables of the portal's store and how it is opened.
 
 The story of an entity is kept whole: every revision of every milestone, as approved. Must never
 know Kafka or HTTP.
@@ -6,7 +6,6 @@ know Kafka or HTTP.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -20,8 +19,6 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    create_engine,
-    event,
     select,
 )
 from sqlalchemy.engine import make_url
@@ -29,12 +26,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.applied import Applied, upsert
 from connectors.protocols import ConfigurationError
+from connectors.sinks.engines import open_engine, reading_only
 from pipeline.settings import Settings
 
 VERSION: Final = 1
 """Of the tables' form; a store of another version is built anew from the topics."""
-BUSY_MS: Final = 10_000
-"""How long a writer waits for another before SQLite gives up."""
 
 
 class StoreError(ConfigurationError):
@@ -191,7 +187,7 @@ def open_writer(url: str) -> Engine:
         sqlalchemy.exc.SQLAlchemyError: the database can't be used now.
 
     """
-    engine = _engine(url, "BEGIN IMMEDIATE")
+    engine = open_engine(url)
     with engine.begin() as connection:
         metadata.create_all(connection)
         first = upsert(connection.dialect, store).values(id=1, version=VERSION, changes=0)
@@ -220,7 +216,7 @@ def open_reader(url: str) -> Engine:
             f"The portal's store {_shown(url)} can't be used ({cause}): correct "
             "MILEPOST_PORTAL_DATABASE_URL, or see that the folder can be written and has room"
         ) from None
-    return _engine(url, "BEGIN")
+    return reading_only(open_engine(url))
 
 
 def bind_cluster(connection: Connection, cluster_id: str, url: str) -> None:
@@ -238,32 +234,6 @@ def bind_cluster(connection: Connection, cluster_id: str, url: str) -> None:
             f"The portal's store follows Kafka cluster {known}, this one is {cluster_id}: correct "
             f"MILEPOST_BOOTSTRAP_SERVERS, or remove {_shown(url)} to build it anew"
         )
-
-
-def _engine(url: str, begin: str) -> Engine:
-    """An engine; on SQLite with durable commits and transactions that begin as told."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
-    if parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url)
-
-    @event.listens_for(engine, "connect")
-    def _connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions are ours to begin
-        for pragma in (
-            f"busy_timeout={BUSY_MS}",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-        ):
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
 
 
 def _shown(url: str) -> str:

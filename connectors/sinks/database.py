@@ -1,18 +1,17 @@
-"""How the ERP sink's database is opened, and the state of the sink as a whole in it.
+"""The ERP sink's outbox: where its database is, and the state of the sink as a whole in it.
 
 Must never know entries or HTTP.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, select
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, Engine, select
 
 from connectors.applied import Applied, upsert
 from connectors.protocols import ConfigurationError
+from connectors.sinks.engines import open_engine
 from connectors.sinks.outbox_tables import METADATA, START
 from pipeline.settings import Settings
 
@@ -20,8 +19,6 @@ VERSION: Final = 1
 """Of the tables' form."""
 APPLIED: Final = Applied(METADATA, "erp_applied")
 """How far the approved topic has been taken into the outbox."""
-BUSY_MS: Final = 10_000
-_READS: Final = "milepost_reads"
 
 
 class OutboxError(ConfigurationError):
@@ -42,22 +39,10 @@ def open_outbox(url: str) -> Engine:
         sqlalchemy.exc.SQLAlchemyError: the database can't be used now.
 
     """
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        engine = create_engine(url, pool_pre_ping=True)
-    else:
-        if parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(url)
-        _make_durable(engine)
+    engine = open_engine(url)
     with engine.begin() as connection:
         METADATA.create_all(connection)
     return engine
-
-
-def reading(engine: Engine) -> Engine:
-    """The same database for transactions that only read: no busy writer keeps them waiting."""
-    return engine.execution_options(**{_READS: True})
 
 
 def begin(connection: Connection, cut_over_ms: int, cluster_id: str) -> int:
@@ -92,17 +77,3 @@ def begin(connection: Connection, cut_over_ms: int, cluster_id: str) -> int:
             "MILEPOST_ERP_DATABASE_URL"
         )
     return int(row.cut_over_ms)
-
-
-def _make_durable(engine: Engine) -> None:
-    @event.listens_for(engine, "connect")
-    def _connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions are ours to begin
-        for pragma in (f"busy_timeout={BUSY_MS}", "journal_mode=WAL", "synchronous=FULL"):
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # A transaction that reads before it writes must not find a newer write in between
-        reads = connection.get_execution_options().get(_READS, False)
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

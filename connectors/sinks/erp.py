@@ -26,8 +26,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from connectors.applied import FencedError, upsert
 from connectors.protocols import ConfigurationError
 from connectors.sinks.courier import Courier, ErpClient
-from connectors.sinks.database import database_url, open_outbox, reading
+from connectors.sinks.database import database_url, open_outbox
 from connectors.sinks.decoding import Decoder
+from connectors.sinks.engines import reading_only
 from connectors.sinks.erp_intake import Intake, epochs_in_force
 from connectors.sinks.outbox import Outbox
 from connectors.sinks.outbox_tables import SINK
@@ -265,7 +266,7 @@ class ErpSink:
 
     def _count(self, intake: Intake) -> None:
         """Say how many entries are open."""
-        with reading(intake.engine).begin() as connection:
+        with reading_only(intake.engine).begin() as connection:
             counts = intake.outbox.open_entries(connection)
         for state, number in counts.items():
             name: MetricName = "milepost_outbox_entries"

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Row, Select, func, select
 
 from connectors.applied import upsert
 from connectors.sinks import booking
-from connectors.sinks.database import reading
+from connectors.sinks.engines import reading_only
 from connectors.sinks.entries import BLOCKING, Book, Entry, State
 from connectors.sinks.outbox import Outbox
 from connectors.sinks.outbox_tables import ENDPOINTS, ENTRIES, SINK, START
@@ -36,7 +36,7 @@ def now_ms() -> int:
 def summary(engine: Engine, clock_ms: Callable[[], int] = now_ms) -> dict[str, Any]:
     """How the sink is: counts by state, what is oldest, what waits for a person, the endpoints."""
     columns, now = ENTRIES.c, clock_ms()
-    with reading(engine).begin() as connection:
+    with reading_only(engine).begin() as connection:
         by_state = select(columns.state, func.count()).group_by(columns.state)
         counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(by_state)}
         oldest = connection.execute(
@@ -92,7 +92,7 @@ def entries(
         query = query.where(ENTRIES.c.state == state.value)
     elif entity is None:
         query = query.where(ENTRIES.c.state.in_([item.value for item in _OPEN]))
-    with reading(engine).begin() as connection:
+    with reading_only(engine).begin() as connection:
         now = clock_ms()
         return [_shown(connection, row, now) for row in connection.execute(query).all()]
 
@@ -128,7 +128,7 @@ def release_all(
     query = select(ENTRIES.c.id).where(
         ENTRIES.c.state == State.PARKED.value, ENTRIES.c.reason == reason
     )
-    with reading(engine).begin() as connection:
+    with reading_only(engine).begin() as connection:
         found = connection.execute(query.order_by(ENTRIES.c.id)).scalars().all()
     for number in found:
         release(engine, rules, number, clock_ms)

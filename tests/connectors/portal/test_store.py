@@ -14,6 +14,7 @@ from connectors.portal.apply import Arrived
 from connectors.portal.progress import Progress
 from connectors.portal.store import AmbiguousError, Store
 from connectors.portal.writer import Batch, StoreWriter
+from connectors.sinks.engines import BUSY_MS
 from pipeline.contract.names import APPROVED, ENTITY_STATUS
 from pipeline.governance.identity import Key, entity_key
 
@@ -298,7 +299,7 @@ def test_commits_are_durable_by_the_databases_own_account(url, writer):
             for name in ("journal_mode", "synchronous", "busy_timeout")
         ]
     engine.dispose()
-    assert found == ["wal", 2, tables.BUSY_MS]
+    assert found == ["wal", 2, BUSY_MS]
 
 
 def test_progress_is_complete_up_to_the_question_once_the_answer_was_read():

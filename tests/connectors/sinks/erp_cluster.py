@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 from erp_process import ErpProcess
 
-from connectors.sinks.database import database_url, open_outbox, reading
+from connectors.sinks.database import database_url, open_outbox
+from connectors.sinks.engines import reading_only
 from connectors.sinks.erp_intake import epochs_in_force
 from connectors.sinks.outbox_desk import entries, summary
 from pipeline.contract import codec
@@ -139,7 +140,7 @@ class ErpCluster:
         """The sum of the partitions' epochs: it grows whenever a worker takes some over."""
         engine = open_outbox(database_url(self.settings))
         try:
-            with reading(engine).begin() as connection:
+            with reading_only(engine).begin() as connection:
                 return sum(epochs_in_force(connection).values())
         finally:
             engine.dispose()
