@@ -17,6 +17,7 @@ from pipeline.contract.names import (
     HEADER_ASSURANCE,
     HEADER_EVENT_TYPE,
     HEADER_HOPS,
+    HEADER_KEY,
     HEADER_ORIGIN,
     HEADER_TENANT,
 )
@@ -24,7 +25,7 @@ from pipeline.governance.claims import Origin, Raw
 from pipeline.governance.ledger import digest
 from pipeline.governance.reasons import MEANINGS, FailureClass, Reason
 
-Headers = list[tuple[str, bytes]]
+Headers = list[tuple[str, bytes | None]]
 Given = Iterable[tuple[str, bytes | None]]
 
 FAMILIES: Final = (DEAD_LETTER_PREFIX, "__connect.errors.", "kafka_dlt-", "__streams.errors.")
@@ -37,7 +38,7 @@ RECORD_OVERHEAD_BYTES: Final = 16
 OMITTED: Final = f"{DEAD_LETTER_PREFIX}omitted"
 DIGEST: Final = f"{DEAD_LETTER_PREFIX}value-digest"
 SIZE: Final = f"{DEAD_LETTER_PREFIX}value-bytes"
-_CARRIED = frozenset({HEADER_ORIGIN, HEADER_HOPS})
+_CARRIED = frozenset({HEADER_ORIGIN, HEADER_KEY, HEADER_HOPS})
 
 
 def approved(action: str, assurance: str, event_type: str, tenant: str) -> Headers:
@@ -50,11 +51,32 @@ def approved(action: str, assurance: str, event_type: str, tenant: str) -> Heade
     ]
 
 
-def forwarded(original: Given, origin: Origin, hops: int) -> Headers:
-    """Headers of a raw record that is sent on to another partition."""
+def forwarded(original: Raw, key: bytes | None, origin: Origin, hops: int) -> Headers:
+    """Headers of a raw record that is sent on.
+
+    Args:
+        original: the record as it first came.
+        key: that it is sent on under; where it is another one, a header keeps the original's.
+        origin: where and when the record first came in.
+        hops: how often it has been sent on, this time included.
+
+    """
     place = json.dumps(origin._asdict(), separators=(",", ":")).encode()
-    kept = [(name, value or b"") for name, value in original if name not in _CARRIED]
+    kept = _own(original.headers)
+    if original.key != key:
+        kept.append((HEADER_KEY, original.key))
     return [*kept, (HEADER_ORIGIN, place), (HEADER_HOPS, str(hops).encode())]
+
+
+def restored(sent: Raw) -> Raw:
+    """A record that was sent on, as it first came: its own key and headers again."""
+    key = dict(sent.headers).get(HEADER_KEY, sent.key)
+    return Raw(key, sent.value, tuple(_own(sent.headers)))
+
+
+def _own(given: Given) -> Headers:
+    """Headers without those that sending on adds."""
+    return [item for item in given if item[0] not in _CARRIED]
 
 
 def origin_of(headers: Given) -> tuple[Origin, int] | None:
@@ -126,7 +148,7 @@ def dead_letter(
         detail = detail[: DETAIL_CHARACTERS_MAX - 1] + "…"
     told = _told(origin, reason, stage, detail, policy_version, group)
     key, value = raw.key, raw.value
-    kept = [(name, item or b"") for name, item in raw.headers if not name.startswith(FAMILIES)]
+    kept = [item for item in raw.headers if not item[0].startswith(FAMILIES)]
     omitted = []
     if size_of(key, value, [*kept, *told]) > LETTER_BYTES_MAX:
         omitted.append("value")

@@ -31,8 +31,10 @@ HEADER_ASSURANCE: Final = "milepost.assurance"
 HEADER_EVENT_TYPE: Final = "milepost.event-type"
 HEADER_TENANT: Final = "milepost.tenant"
 
-# Headers of re-keyed and replayed records: where the record came from, and when it was appended
+# Headers of re-keyed and replayed records: where the record came from, when it was appended, and
+# its key there, if it is sent on under another one
 HEADER_ORIGIN: Final = "milepost.origin"
+HEADER_KEY: Final = "milepost.origin-key"
 HEADER_HOPS: Final = "milepost.hops"
 HEADER_REPAIRED_BY: Final = "milepost.repaired-by"
 REPLAY_PREFIX: Final = "milepost.replay."

@@ -49,7 +49,7 @@ class Outgoing(NamedTuple):
     topic: str
     value: bytes | None
     key: bytes | None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[tuple[str, bytes | None], ...] = ()
     partition: int | None = None
 
 

@@ -41,7 +41,7 @@ class Output(NamedTuple):
     partition: int
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]] | None = None
+    headers: list[tuple[str, bytes | None]] | None = None
 
 
 class Tick(NamedTuple):

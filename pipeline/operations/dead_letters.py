@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from pipeline.contract import codec, headers, names
-from pipeline.governance.claims import Origin
+from pipeline.governance.claims import Origin, Raw
 from pipeline.governance.vocabulary import Disposition
 from pipeline.kafka import clients
 from pipeline.kafka.clients import Position
@@ -323,12 +323,13 @@ def replay(
 
 def outgoing(letter: Letter, identity: str, by: str, why: str) -> clients.Outgoing:
     """What a replay sends: the record's own bytes, its origin, and who sends it again and why."""
-    kept = [
+    kept = tuple(
         (name, value)
         for name, value in letter.headers
         if not name.startswith((*headers.FAMILIES, names.REPLAY_PREFIX))
-    ]
-    stamped = headers.forwarded(kept, letter.origin, 0)
+    )
+    first = Raw(letter.key, letter.value, kept)
+    stamped = headers.forwarded(first, letter.key, letter.origin, 0)
     stamped += [
         (names.HEADER_REPLAY_ID, identity.encode()),
         (names.HEADER_REPLAY_BY, by.encode()),

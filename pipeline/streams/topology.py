@@ -69,7 +69,7 @@ class Output(NamedTuple):
     partition: int
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]] | None
+    headers: list[tuple[str, bytes | None]] | None
 
 
 class Refused(NamedTuple):
@@ -122,6 +122,18 @@ class Governed:
     state_bytes: int = 0
 
 
+class _Came(NamedTuple):
+    """A record as it first came, before its schema is known; with a fault it needs none."""
+
+    record: Taken
+    raw: Raw
+    origin: Origin
+    hops: int = 0
+    schema: tuple[str, int] = ("", 0)
+    """Topic and id by which its schema is allowed."""
+    fault: Refused | None = None
+
+
 class _Decoded(NamedTuple):
     record: Taken
     arrival: Arrival | None = None
@@ -149,11 +161,12 @@ def govern(
         lost: per input, what retention took before it could be read.
 
     """
-    lacking = _lacking(surroundings, state, records)
+    came = [_as_it_came(surroundings, state.partition, record) for record in records]
+    lacking = _lacking(surroundings, state, came)
     if lacking is not None:
         return lacking
     governed = Governed()
-    decoded = [_decode(surroundings, state.partition, record) for record in records]
+    decoded = [_decode(surroundings, item) for item in came]
     initial = state.policy_version or _first_activation(decoded)
     reached = dict(ends or {})
     for item in records:
@@ -208,19 +221,19 @@ def _bytes_of(text: str) -> int:
 
 
 def _lacking(
-    surroundings: Surroundings, state: PartitionState, records: Sequence[Taken]
+    surroundings: Surroundings, state: PartitionState, came: Sequence[_Came]
 ) -> Lacking | None:
     """What has to be looked up first."""
     schemas, policies = surroundings.schemas, surroundings.policies
     missing: dict[tuple[str, int], set[str]] = {}
     named: set[str] = set()
-    for record in records:
-        name = _schema_name(record, surroundings.record_bytes_max)
-        if name is None:
+    for item in came:
+        record = item.record
+        if item.fault is not None:
             continue
-        found = schemas.get(name)
+        found = schemas.get(item.schema)
         if found is None:
-            missing.setdefault(name, set()).add(record.topic)
+            missing.setdefault(item.schema, set()).add(record.topic)
         elif record.topic == names.CONTROL and isinstance(found, Schema):
             control = _try(record.value or b"", found, CONTROL)
             if isinstance(control, dict) and control["kind"] == ControlKind.ACTIVATE:
@@ -235,26 +248,30 @@ def _lacking(
     return Lacking(policies=frozenset(unknown)) if unknown else None
 
 
-def _schema_name(record: Taken, bytes_max: int) -> tuple[str, int] | None:
-    """Topic and id by which a record's schema is allowed; None: it has none that matters."""
+def _as_it_came(surroundings: Surroundings, partition: int, record: Taken) -> _Came:
+    """Take off what sending on added, and find out by which schema the value is to be read."""
     value = record.value
-    if value is None or _size(record) > bytes_max:
-        return None
-    try:
-        number = codec.schema_id(value)
-    except UndecodableError:
-        return None
-    if record.topic in _FORWARDED and record.headers:
+    raw = Raw(record.key, value, tuple(record.headers or ()))
+    origin = Origin(record.topic, partition, record.offset, record.timestamp_ms)
+    hops = 0
+    if record.topic in _FORWARDED:
         try:
-            found = headers.origin_of(record.headers)
-        except ValueError:
-            return None
-        return (record.topic if found is None else found[0].topic), number
-    return record.topic, number
-
-
-def _size(record: Taken) -> int:
-    return headers.size_of(record.key, record.value, record.headers or ())
+            found = headers.origin_of(raw.headers)
+        except ValueError as error:
+            fault = Refused(Reason.FIELD_INVALID, str(error))
+            return _Came(record, raw, origin, fault=fault)
+        if found is not None:
+            origin, hops = found
+            raw = headers.restored(raw)
+    size = headers.size_of(*raw)
+    if size > surroundings.record_bytes_max:
+        detail = f"{size} bytes, at most {surroundings.record_bytes_max} are read"
+        fault = Refused(Reason.RECORD_TOO_LARGE, detail)
+        return _Came(record, raw, origin, hops, fault=fault)
+    try:
+        return _Came(record, raw, origin, hops, (origin.topic, codec.schema_id(value)))
+    except UndecodableError as error:
+        return _Came(record, raw, origin, hops, fault=Refused(error.reason, str(error)))
 
 
 def _try(value: bytes, written: Schema, wanted: str) -> Record | UndecodableError:
@@ -264,60 +281,26 @@ def _try(value: bytes, written: Schema, wanted: str) -> Record | UndecodableErro
         return error
 
 
-def _decode(surroundings: Surroundings, partition: int, record: Taken) -> _Decoded:
+def _decode(surroundings: Surroundings, came: _Came) -> _Decoded:
     """Read one record: a claim, a link, a control record, or bytes that can't be read."""
-    value = record.value
-    raw = Raw(record.key, value, tuple(record.headers or ()))
-    origin = Origin(record.topic, partition, record.offset, record.timestamp_ms)
-    hops, repaired_by = 0, None
-    fault: Refused | None = None
-    if record.topic in _FORWARDED:
-        try:
-            found = headers.origin_of(raw.headers)
-        except ValueError as error:
-            fault = Refused(Reason.FIELD_INVALID, str(error))
-        else:
-            if found is not None:
-                origin, hops = found
-            repaired_by = _repaired_by(raw)
-    body: Record | None = None
-    if fault is None:
-        fault, body = _read(surroundings, record, value)
-    if body is not None and record.topic == names.LINKS:
-        return _Decoded(record, link=body)
-    if body is not None and record.topic == names.CONTROL:
-        return _Decoded(record, control=body)
-    digest = ledger.digest(value)
-    if fault is not None:
-        arrival = Arrival(origin, raw, digest, fault=fault.reason, detail=fault.detail, hops=hops)
-    else:
-        arrival = Arrival(
-            origin, raw, digest, body=cast("RawEvent", body), hops=hops, repaired_by=repaired_by
-        )
+    record, raw, origin, hops = came.record, came.raw, came.origin, came.hops
+    read = came.fault or surroundings.schemas[came.schema]
+    if not isinstance(read, Refused):
+        result = _try(record.value or b"", read, _SCHEMAS.get(record.topic, RAW))
+        if not isinstance(result, UndecodableError):
+            if record.topic == names.LINKS:
+                return _Decoded(record, link=result)
+            if record.topic == names.CONTROL:
+                return _Decoded(record, control=result)
+            body = cast("RawEvent", result)
+            by = _repaired_by(raw) if record.topic in _FORWARDED else None
+            digest = ledger.digest(record.value)
+            arrival = Arrival(origin, raw, digest, body=body, hops=hops, repaired_by=by)
+            return _Decoded(record, arrival=arrival)
+        read = Refused(result.reason, str(result))
+    digest = ledger.digest(record.value)
+    arrival = Arrival(origin, raw, digest, fault=read.reason, detail=read.detail, hops=hops)
     return _Decoded(record, arrival=arrival)
-
-
-def _read(
-    surroundings: Surroundings, record: Taken, value: bytes | None
-) -> tuple[Refused | None, Record | None]:
-    size = _size(record)
-    if size > surroundings.record_bytes_max:
-        detail = f"{size} bytes, at most {surroundings.record_bytes_max} are read"
-        return Refused(Reason.RECORD_TOO_LARGE, detail), None
-    try:
-        codec.schema_id(value)
-    except UndecodableError as error:
-        return Refused(error.reason, str(error)), None
-    name = _schema_name(record, surroundings.record_bytes_max)
-    known = None if name is None else surroundings.schemas[name]
-    if known is None:
-        return Refused(Reason.UNDECODABLE, "its origin is not known"), None
-    if isinstance(known, Refused):
-        return known, None
-    result = _try(value or b"", known, _SCHEMAS.get(record.topic, RAW))
-    if isinstance(result, UndecodableError):
-        return Refused(result.reason, str(result)), None
-    return None, result
 
 
 def _repaired_by(raw: Raw) -> str | None:
@@ -518,7 +501,7 @@ def _write_outputs(
     for reroute in work.reroutes:
         key = reroute.key.encode()
         target = partition_of(key, surroundings.partitions)
-        sent = headers.forwarded(reroute.raw.headers, reroute.origin, reroute.hops)
+        sent = headers.forwarded(reroute.raw, key, reroute.origin, reroute.hops)
         outputs.append(Output(names.REKEYED, target, key, reroute.raw.value, sent))
     link = codec.committed("link")
     for record in work.links:

@@ -105,7 +105,7 @@ def _one(driver: TopologyDriver, policy: Policy, event: Record) -> Explained:
     letters = driver.raw_records(names.DEAD_LETTER)
     if row["disposition"] == "dead_lettered" and letters:
         headers = dict(letters[-1].headers or [])
-        steps.append(("refused", headers["milepost.dlq.detail"].decode()))
+        steps.append(("refused", (headers["milepost.dlq.detail"] or b"").decode()))
     if row["deadline"] is not None:
         steps.append(("held until", iso(row["deadline"])))
     return Explained(

@@ -78,7 +78,7 @@ class DriverStack(TopologyDriver):
     def letters(self) -> list[Letter]:
         """Every dead letter."""
         return [
-            Letter(output.key, output.value, dict(output.headers or ()))
+            Letter(output.key, output.value, {n: value or b"" for n, value in output.headers or ()})
             for output in self.raw_records(names.DEAD_LETTER)
         ]
 

@@ -109,16 +109,30 @@ def test_the_largest_record_that_a_raw_topic_takes_uncompressed_is_kept_whole():
 
 # Sent on
 
+SPOOFED = ((names.HEADER_ORIGIN, b"{}"), (names.HEADER_KEY, b"x"), (names.HEADER_HOPS, b"9"))
+
 
 def test_a_forwarded_record_says_where_it_came_from_once():
-    spoofed = [(names.HEADER_ORIGIN, b"{}"), (names.HEADER_HOPS, b"9"), ("own", b"1")]
-    sent = headers.forwarded(spoofed, ORIGIN, 2)
+    first = Raw(b"k", b"v", (*SPOOFED, ("own", b"1")))
+    sent = headers.forwarded(first, b"k", ORIGIN, 2)
     assert headers.origin_of(sent) == (ORIGIN, 2)
-    assert [value for name, value in sent if name == names.HEADER_ORIGIN] != [b"{}"]
-    assert dict(sent)["own"] == b"1"
-    again = headers.forwarded(sent, ORIGIN, 3)
+    assert [name for name, _ in sent] == ["own", names.HEADER_ORIGIN, names.HEADER_HOPS]
+    again = headers.forwarded(first._replace(headers=tuple(sent)), b"k", ORIGIN, 3)
     assert headers.origin_of(again) == (ORIGIN, 3)
     assert len(again) == len(sent)
+
+
+@pytest.mark.parametrize("key", [b"own", b"", None, b"\xff\0", b"canonical"])
+@pytest.mark.parametrize("own", [(), (("b", b"1"), ("a", None), ("b", b""))])
+def test_what_was_sent_on_under_another_key_is_restored_as_it_came(key, own):
+    first = Raw(key, b"v", own)
+    sent = tuple(headers.forwarded(first, b"canonical", ORIGIN, 1))
+    assert headers.restored(Raw(b"canonical", b"v", sent)) == first
+
+
+def test_a_letter_keeps_headers_without_a_value_apart_from_empty_ones():
+    own = (("a", None), ("b", b""))
+    assert tuple(letter(Raw(b"k", b"v", own))[2][:2]) == own
 
 
 def test_a_record_that_says_nothing_has_no_origin():
@@ -134,6 +148,7 @@ def test_an_origin_that_cannot_be_read_is_told(place):
 
 
 def test_hops_that_are_no_number_are_told():
-    sent = [*headers.forwarded((), ORIGIN, 0)[:1], (names.HEADER_HOPS, b"many")]
+    first = Raw(b"k", b"v", ())
+    sent = [*headers.forwarded(first, b"k", ORIGIN, 0)[:1], (names.HEADER_HOPS, b"many")]
     with pytest.raises(ValueError, match="can't be read"):
         headers.origin_of(sent)

@@ -9,7 +9,7 @@ from governed_stack import CARRIERS, PARTITIONS, ROOT, TMS
 from connectors.sources.catalogue import Addresses, run_source
 from pipeline.contract import codec, names
 from pipeline.contract import headers as contract_headers
-from pipeline.governance.claims import Origin
+from pipeline.governance.claims import Origin, Raw
 from pipeline.governance.identity import partition_of
 from pipeline.settings import Settings
 
@@ -117,8 +117,9 @@ def test_what_an_operator_replays_is_judged_by_its_first_time(governed):
     event["occurred"] = received - 60_000
     value = codec.encode(event, codec.committed("raw-event"), governed.raw_id(TMS))
     origin = Origin(TMS, number, 123_456, received)
-    sent = contract_headers.forwarded((), origin, 0)
-    place = governed.put(names.REPLAY, governed.key(shipment), value, headers=sent)
+    key = governed.key(shipment)
+    sent = contract_headers.forwarded(Raw(key, value, ()), key, origin, 0)
+    place = governed.put(names.REPLAY, key, value, headers=sent)
     assert governed.fate(place).verdict == ("approved", "owner_spoke")
     (record,) = governed.story(shipment)
     assert (record["received"], record["raw_offset"]) == (received, 123_456)

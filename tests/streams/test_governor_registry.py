@@ -7,7 +7,7 @@ import pytest
 from governed_stack import TMS, WMS
 
 from pipeline.contract import codec, headers, names
-from pipeline.governance.claims import Origin
+from pipeline.governance.claims import Origin, Raw
 
 pytestmark = pytest.mark.kafka
 
@@ -70,7 +70,9 @@ def test_a_replayed_record_with_an_unknown_schema_waits_without_spinning(governe
     governed.gate.closed = True
     governed.gate.asked.clear()
     origin = Origin(TMS, 0, 99_999, int(time.time() * 1000))
-    replayed = governed.put(names.REPLAY, key, value, headers=headers.forwarded((), origin, 0))
+    replayed = governed.put(
+        names.REPLAY, key, value, headers=headers.forwarded(Raw(key, value, ()), key, origin, 0)
+    )
     (neighbour,) = governed.send(delivered(governed, shipment))
     assert governed.fate(neighbour).verdict == ("approved", "owner_spoke")
     asked = len(governed.gate.asked)
