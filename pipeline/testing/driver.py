@@ -188,18 +188,7 @@ class TopologyDriver:
 
     def key_of(self, body: Mapping[str, Any]) -> str:
         """Key that a platform would give to this event."""
-        policy = next(iter(self.policies.values()))
-        platform = policy.platforms.get(body["platform"])
-        tenant = "unknown"
-        rules: tuple[str, ...] = ()
-        if platform is not None:
-            tenant = platform.tenant or platform.accounts.get(body["account"] or "") or tenant
-            rules = platform.id_rules.get(body["entity_type"] or "", ())
-        if body["entity_id"]:
-            kind, name = str(body["entity_type"]), normalise(body["entity_id"], rules)
-            return entity_key(tenant, kind, name)
-        reference = body["reference"] or {"kind": "?", "scope": "", "value": "?"}
-        return reference_key(tenant, reference["kind"], reference["scope"], reference["value"])
+        return key_of(next(iter(self.policies.values())), body)
 
     def _control(self, number: int, kind: ControlKind, version: str | None, at_ms: int) -> None:
         record = {
@@ -289,6 +278,21 @@ class TopologyDriver:
             self._schemas[topic, number] = (
                 codec.committed(name) if known and name else _refused(name, number)
             )
+
+
+def key_of(policy: Policy, body: Mapping[str, Any]) -> str:
+    """Key that a platform gives to an event which it states correctly under this policy."""
+    platform = policy.platforms.get(body["platform"])
+    tenant = "unknown"
+    rules: tuple[str, ...] = ()
+    if platform is not None:
+        tenant = platform.tenant or platform.accounts.get(body["account"] or "") or tenant
+        rules = platform.id_rules.get(body["entity_type"] or "", ())
+    if body["entity_id"]:
+        kind, name = str(body["entity_type"]), normalise(body["entity_id"], rules)
+        return entity_key(tenant, kind, name)
+    reference = body["reference"] or {"kind": "?", "scope": "", "value": "?"}
+    return reference_key(tenant, reference["kind"], reference["scope"], reference["value"])
 
 
 def _input_schema(topic: str) -> str:

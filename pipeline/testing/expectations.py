@@ -6,16 +6,18 @@ Expected values are texts; each is read as what the actual value is. Must never 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from pipeline.contract import codec
 from pipeline.testing.scenario_file import DeadLetterText, StoryText, Then, moment
 
 Record = dict[str, Any]
-_TIMES: Final = frozenset(
+TIMES: Final = frozenset(
     {"occurred", "recorded", "received", "previous_occurred", "updated", "deadline"}
 )
+"""Fields of decoded records that hold a time, ms UTC."""
 _APPROVED_FIELDS: Final = frozenset(
     field["name"] for field in codec.definition("approved-milestone")["fields"]
 )
@@ -28,6 +30,8 @@ class Letter(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: dict[str, bytes]
+    partition: int
+    """Of the dead-letter topic."""
 
 
 class Row(NamedTuple):
@@ -119,7 +123,8 @@ def _transitions(expected: list[dict[str, str]], outcome: Outcome) -> Iterator[s
     for partition, row in outcome.transitions:
         cause = "clock" if row["cause"] == -1 else names.get((partition, row["cause"])) or "link"
         claim = names.get((partition, row["seq"])) or "?"
-        found.append((claim, (row["before"], row["after"], row["reason"]), cause))
+        move = claim, (row["before"], row["after"], row["reason"]), cause
+        found.append((partition, move))
     wanted = []
     for item in expected:
         rest = dict(item)
@@ -133,12 +138,38 @@ def _transitions(expected: list[dict[str, str]], outcome: Outcome) -> Iterator[s
             yield f"later: {text!r} should read: before → after reason"
             return
         wanted.append((claim, parts.groups(), by))
-    same = len(found) == len(wanted) and all(
-        mine[:2] == theirs[:2] and theirs[2] in {None, mine[2]}
-        for mine, theirs in zip(found, wanted, strict=True)
-    )
-    if not same:
-        yield f"later: {_moves(found)}; expected {_moves(wanted)}"
+    if _in_order(found, wanted, _fits_transition) is None:
+        moves = [move for _, move in found]
+        yield f"later: {_moves(moves)}; expected {_moves(wanted)}"
+
+
+def _fits_transition(mine: Any, theirs: Any) -> bool:
+    return bool(mine[:2] == theirs[:2] and theirs[2] in {None, mine[2]})
+
+
+def _in_order(
+    found: Iterable[tuple[int, Any]], wanted: Iterable[Any], fits: Callable[[Any, Any], bool]
+) -> list[Any] | None:
+    """What was found, in the order of what is wanted; None: it is something else.
+
+    Each partition keeps its order; there is none between partitions.
+
+    Args:
+        found: each with its partition.
+        wanted: in one of the orders in which it may come.
+        fits: whether one that was found is one that is wanted.
+
+    """
+    queues: dict[int, deque[Any]] = {}
+    for partition, item in found:
+        queues.setdefault(partition, deque()).append(item)
+    taken = []
+    for item in wanted:
+        queue = next((queue for queue in queues.values() if queue and fits(queue[0], item)), None)
+        if queue is None:
+            return None
+        taken.append(queue.popleft())
+    return None if any(queues.values()) else taken
 
 
 def _moves(moves: list[Any]) -> str:
@@ -189,12 +220,13 @@ def _record_text(record: Record, start_ms: int) -> str:
 
 
 def _letters(expected: list[DeadLetterText], outcome: Outcome) -> Iterator[str]:
-    found = outcome.letters
-    if [item.claim for item in expected] != [claim for claim, _ in found]:
+    by_partition = [(letter.partition, (claim, letter)) for claim, letter in outcome.letters]
+    found = _in_order(by_partition, expected, lambda mine, theirs: mine[0] == theirs.claim)
+    if found is None:
         texts = [
             f"{claim} ({letter.headers['milepost.dlq.reason'].decode()}:"
             f" {letter.headers['milepost.dlq.detail'].decode()})"
-            for claim, letter in found
+            for claim, letter in outcome.letters
         ]
         wanted = ", ".join(item.claim for item in expected) or "none"
         yield f"dead_letters: {'; '.join(texts) or 'none'}; expected {wanted}"
@@ -257,7 +289,7 @@ def _differences(actual: Record, expected: Mapping[str, Any], start_ms: int) -> 
             yield f"there is no field {name}; there are {', '.join(sorted(actual))}"
             continue
         if not _equal(name, value, text, start_ms):
-            shown = _after(value, start_ms) if name in _TIMES and value is not None else value
+            shown = _after(value, start_ms) if name in TIMES and value is not None else value
             yield f"{name} is {shown}, expected {text}"
 
 
@@ -268,7 +300,7 @@ def _equal(name: str, value: Any, text: Any, start_ms: int) -> bool:
         return isinstance(value, list) and sorted(map(str, value)) == sorted(text)
     if value is None or text == "none":
         return value is None and text == "none"
-    if name in _TIMES:
+    if name in TIMES:
         return bool(value == moment(text).ms(start_ms))
     if isinstance(value, bool):
         return bool(text == str(value).lower())

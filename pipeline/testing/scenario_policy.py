@@ -1,4 +1,4 @@
-"""The policy of a scenario: the shipped bundle with the durations that its file changes.
+"""The policy of a scenario: the shipped bundle with what its file changes, for its tenant and time.
 
 Must never change who owns what.
 """
@@ -12,18 +12,29 @@ from pipeline.contract.bundle import Bundle, Rule, load_bundle
 from pipeline.contract.policy_tables import compile_policy
 from pipeline.governance.policy import Policy
 from pipeline.testing.scenario_file import PolicyText, RuleText, Scenario
+from pipeline.testing.staging import Staging
 
 Record = dict[str, Any]
 
 
 def policy_for(scenario: Scenario) -> Policy:
-    """The shipped bundle with the scenario's durations.
+    """The policy of a scenario that has a stack for itself.
 
     Raises:
         ValueError: the scenario names a rule or deputy that the bundle lacks.
 
     """
     return compile_policy(_adjusted(load_bundle(), scenario.policy))
+
+
+def bundle_for(scenario: Scenario, staging: Staging, version: str) -> Bundle:
+    """The bundle of a scenario that is staged beside others, under a version of its own.
+
+    Raises:
+        ValueError: the scenario names a rule or deputy that the bundle lacks.
+
+    """
+    return staging.bundle(_adjusted(load_bundle(), scenario.policy), version)
 
 
 def _adjusted(bundle: Bundle, changes: PolicyText) -> Bundle:

@@ -7,7 +7,8 @@ published or refused besides the expectations is a difference. Must never decide
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol
 
 from pipeline.contract import codec, names
@@ -15,7 +16,7 @@ from pipeline.governance import ledger
 from pipeline.governance.claims import raw_event
 from pipeline.governance.identity import partition_of
 from pipeline.governance.policy import Policy
-from pipeline.testing.driver import Place, TopologyDriver
+from pipeline.testing.driver import Place, TopologyDriver, key_of
 from pipeline.testing.expectations import Letter, Outcome, Row, compare
 from pipeline.testing.scenario_file import (
     AgainStep,
@@ -27,6 +28,7 @@ from pipeline.testing.scenario_file import (
     Variant,
 )
 from pipeline.testing.scenario_policy import policy_for
+from pipeline.testing.staging import Staging
 
 Record = dict[str, Any]
 _ORDERS_MAX: Final = 200
@@ -37,6 +39,10 @@ class Stack(Protocol):
 
     partitions: int
     raw_schema_id: int
+    policy: Policy
+    staging: Staging
+    """Tenant and times are the stack's own only below this seam: in, it adds them; out, it takes
+    them off again. Bytes, keys and headers pass as they are."""
 
     def pipe_bytes(
         self,
@@ -47,10 +53,7 @@ class Stack(Protocol):
         partition: int | None = None,
         at_ms: int | None = None,
     ) -> Place:
-        """Append a record; a stack with a clock of its own may ignore `at_ms`."""
-
-    def key_of(self, body: Record) -> str:
-        """Key that the platform gives to this event."""
+        """Append a record at this time, and let everything that follows from it happen."""
 
     def reach(self, at_ms: int) -> None:
         """Let time pass until then."""
@@ -68,51 +71,70 @@ class Stack(Protocol):
         """Every dead letter."""
 
 
-MakeStack = Callable[[Policy, int], Stack]
-"""A fresh stack with this policy in force, its clock at this time."""
+MakeStack = Callable[[Scenario], Stack]
+"""A stack for one run, with the scenario's policy in force and its clock at the start."""
+Orders = Callable[[Sequence[Any]], Iterable[Sequence[Any]]]
+"""The orders in which the steps of a variant that may come in any order are tried."""
 
 
 class DriverStack(TopologyDriver):
     """The in-memory driver as a stack."""
 
+    def __init__(self, scenario: Scenario) -> None:
+        self.policy = policy_for(scenario)
+        self.staging = Staging()
+        super().__init__([self.policy], start_ms=scenario.start.ms(0))
+
     def letters(self) -> list[Letter]:
         """Every dead letter."""
         return [
-            Letter(output.key, output.value, {n: value or b"" for n, value in output.headers or ()})
+            Letter(
+                output.key,
+                output.value,
+                {name: value or b"" for name, value in output.headers or ()},
+                output.partition,
+            )
             for output in self.raw_records(names.DEAD_LETTER)
         ]
 
 
-def on_driver(policy: Policy, start_ms: int) -> Stack:
-    """A fresh in-memory stack."""
-    return DriverStack([policy], start_ms=start_ms)
-
-
-def run(scenario: Scenario, variant: Variant, make_stack: MakeStack = on_driver) -> list[str]:
+def run(
+    scenario: Scenario,
+    variant: Variant,
+    make_stack: MakeStack = DriverStack,
+    orders: Orders | None = None,
+) -> list[str]:
     """Run one variant.
+
+    Args:
+        scenario: its file.
+        variant: which one.
+        make_stack: called for each run.
+        orders: default: all that keep each platform's own.
 
     Returns:
         How the outcome differs from what is expected; empty: it does not.
 
     """
-    policy = policy_for(scenario)
-    start_ms = scenario.start.ms(0)
     if variant.in_any_order == "false":
-        story = _Story(make_stack(policy, start_ms), policy, start_ms)
-        story.take([*scenario.given, *variant.given])
-        story.mark()
-        story.take(variant.when)
-        return compare(variant.then, story.outcome())
+        return compare(variant.then, _play(scenario, variant, make_stack, variant.when))
     problems: list[str] = []
-    for number, steps in enumerate(interleavings(variant.when), 1):
-        story = _Story(make_stack(policy, start_ms), policy, start_ms)
-        story.take([*scenario.given, *variant.given])
-        story.mark()
-        story.take(steps)
-        found = compare(variant.then, story.outcome(), only_story=True)
+    for number, steps in enumerate((orders or interleavings)(variant.when), 1):
+        outcome = _play(scenario, variant, make_stack, steps)
+        found = compare(variant.then, outcome, only_story=True)
         order = ", ".join(step.id for step in steps if isinstance(step, EventStep | AgainStep))
         problems += [f"order {number} ({order}): {problem}" for problem in found]
     return problems
+
+
+def _play(
+    scenario: Scenario, variant: Variant, make_stack: MakeStack, steps: Sequence[Any]
+) -> Outcome:
+    story = _Story(make_stack(scenario), scenario.start.ms(0))
+    story.take([*scenario.given, *variant.given])
+    story.mark()
+    story.take(steps)
+    return story.outcome()
 
 
 def interleavings(steps: Sequence[Any]) -> Iterator[list[Any]]:
@@ -123,19 +145,38 @@ def interleavings(steps: Sequence[Any]) -> Iterator[list[Any]]:
 
     """
     voices: dict[str, list[EventStep]] = {}
-    after: list[Any] = []
-    for step in steps:
-        if isinstance(step, EventStep) and not after:
-            voices.setdefault(step.from_, []).append(step)
-        elif isinstance(step, ClockStep):
-            after.append(step)
-        else:
-            raise ValueError("in_any_order takes events, then the clock")
+    events, after = _apart(steps)
+    for step in events:
+        voices.setdefault(step.from_, []).append(step)
     found = list(_merge(list(voices.values())))
     if len(found) > _ORDERS_MAX:
         raise ValueError(f"{len(found)} orders; {_ORDERS_MAX} at most are tried")
     for order in found:
         yield ["worker stops", *order, "worker starts", *after]
+
+
+def as_written(steps: Sequence[Any]) -> Iterator[list[Any]]:
+    """One order: appended as written while nobody reads, then read as the stack hands it out.
+
+    Raises:
+        ValueError: the steps do more than speak.
+
+    """
+    events, after = _apart(steps)
+    yield ["worker stops", *events, "worker starts", *after]
+
+
+def _apart(steps: Sequence[Any]) -> tuple[list[EventStep], list[Any]]:
+    events: list[EventStep] = []
+    after: list[Any] = []
+    for step in steps:
+        if isinstance(step, EventStep) and not after:
+            events.append(step)
+        elif isinstance(step, ClockStep):
+            after.append(step)
+        else:
+            raise ValueError("in_any_order takes events, then the clock")
+    return events, after
 
 
 def _merge(queues: list[list[EventStep]]) -> Iterator[list[EventStep]]:
@@ -160,9 +201,10 @@ class _Sent(NamedTuple):
 class _Story:
     """One run: takes steps, remembers what each appended."""
 
-    def __init__(self, stack: Stack, policy: Policy, start_ms: int) -> None:
+    def __init__(self, stack: Stack, start_ms: int) -> None:
         self._stack = stack
-        self._policy = policy
+        self._policy = stack.policy
+        self._later_ms = stack.staging.later_ms
         self._start_ms = start_ms
         self._now_ms = start_ms
         self._stopped = False
@@ -191,7 +233,7 @@ class _Story:
 
     def outcome(self) -> Outcome:
         """What there is to compare."""
-        rows: list[Row] = []
+        rows: list[tuple[bool, Row]] = []
         transitions: list[tuple[int, Record]] = []
         for number, block in enumerate(self._stack.records(names.DECISIONS)):
             rows += self._rows(block)
@@ -201,7 +243,7 @@ class _Story:
         return Outcome(
             start_ms=self._start_ms,
             new=[name for name in self._sent if name not in self._known],
-            rows=rows,
+            rows=[row for _, row in sorted(rows, key=itemgetter(0))],
             transitions=transitions,
             approved=self._stack.records(names.APPROVED)[self._before[names.APPROVED] :],
             letters=[(self._named(letter), letter) for letter in letters],
@@ -209,17 +251,18 @@ class _Story:
             stories=self._stack.records(names.ENTITY_STATUS),
         )
 
-    def _rows(self, block: Record) -> Iterator[Row]:
-        """The block's decisions, each with the step that appended its record."""
+    def _rows(self, block: Record) -> Iterator[tuple[bool, Row]]:
+        """The block's decisions, each with the step that appended its record; sent on: true."""
         for number, decision in enumerate(block["decisions"]):
             topic = block["inputs"][decision["input"]]["topic"]
             place = Place(topic, block["partition"], decision["offset"])
-            yield Row(
+            row = Row(
                 self._claim_at(place, decision),
                 block["partition"],
                 block["first_seq"] + number,
                 decision,
             )
+            yield topic == names.REKEYED, row
 
     def _claim_at(self, place: Place, decision: Record) -> str | None:
         for name, sent in self._sent.items():
@@ -258,7 +301,7 @@ class _Story:
         at_ms = self._arrive(step.at)
         event = self._event(step, at_ms)
         topic = step.topic or self._topic(step.from_)
-        key = (step.key or self._stack.key_of(event)).encode()
+        key = self._key(step, event).encode()
         if step.garbage is not None:
             value = step.garbage.encode()
         else:
@@ -277,7 +320,7 @@ class _Story:
         topic, headers = first.place.topic, None
         if step.replay is not None:
             topic = names.REPLAY
-            origin = {**first.place._asdict(), "received": first.at_ms}
+            origin = {**first.place._asdict(), "received": first.at_ms + self._later_ms}
             headers = [(names.HEADER_ORIGIN, json.dumps(origin).encode())]
         partition = partition_of(first.key, self._stack.partitions)
         place = self._stack.pipe_bytes(topic, first.key, first.value, headers, partition, at_ms)
@@ -290,6 +333,11 @@ class _Story:
         if step != "worker stops":
             self._stack.start()
             self._stopped = False
+
+    def _key(self, step: EventStep, event: Record) -> str:
+        if step.key is not None:
+            return self._stack.staging.key(step.key)
+        return key_of(self._policy, event)
 
     def _topic(self, platform: str) -> str:
         known = self._policy.platforms.get(platform)
@@ -318,10 +366,10 @@ class _Story:
             native_reason=step.reason,
             native_qualifier=step.qualifier,
             classifier=step.classifier,
-            occurred=happened.ms(self._start_ms),
+            occurred=happened.ms(self._start_ms) + self._later_ms,
             occurred_precision=step.precision,
             occurred_offset_minutes=happened.offset_minutes,
-            recorded=recorded.ms(self._start_ms),
+            recorded=recorded.ms(self._start_ms) + self._later_ms,
             sequence=step.sequence,
             stop=None if step.stop is None else _stop(step.stop),
             leg=step.leg,

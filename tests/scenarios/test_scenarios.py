@@ -9,14 +9,17 @@ from pipeline.testing import scenario_file, scenarios
 FILES = sorted(Path(__file__).parent.glob("*.yaml"))
 
 
-def _variants():
-    for path in FILES:
-        scenario = scenario_file.load(path)
-        for variant in scenario.variants:
-            yield pytest.param(scenario, variant, id=f"{path.stem}: {variant.name}")
+def variants():
+    """Every variant of every file, as a parameter."""
+    return [
+        pytest.param(scenario, variant, id=f"{path.stem}: {variant.name}")
+        for path in FILES
+        for scenario in [scenario_file.load(path)]
+        for variant in scenario.variants
+    ]
 
 
-@pytest.mark.parametrize(("scenario", "variant"), list(_variants()))
+@pytest.mark.parametrize(("scenario", "variant"), variants())
 def test_scenario(scenario, variant):
     problems = scenarios.run(scenario, variant)
     assert not problems, "\n" + "\n".join(problems)
