@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from pipeline.contract.names import (
     DEAD_LETTER_PREFIX,
@@ -38,6 +39,13 @@ RECORD_OVERHEAD_BYTES: Final = 16
 OMITTED: Final = f"{DEAD_LETTER_PREFIX}omitted"
 DIGEST: Final = f"{DEAD_LETTER_PREFIX}value-digest"
 SIZE: Final = f"{DEAD_LETTER_PREFIX}value-bytes"
+HOPS_MAX: Final = 127
+RECEIVED_MS_MAX: Final = (1 << 47) - 1
+"""Year 6429: waits can be added to it, and calendars reach it."""
+_OFFSET_MAX: Final = (1 << 63) - 1
+_PARTITION_MAX: Final = (1 << 31) - 1
+_PLACE_BYTES_MAX: Final = 1_000
+_TOPIC: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 _CARRIED = frozenset({HEADER_ORIGIN, HEADER_KEY, HEADER_HOPS})
 
 
@@ -83,24 +91,53 @@ def origin_of(headers: Given) -> tuple[Origin, int] | None:
     """Where a re-keyed or replayed record came from, and its hops; None: it doesn't say.
 
     Raises:
-        ValueError: the header is there and can't be read.
+        ValueError: a header is there and can't be read, whatever its bytes.
 
     """
     found = dict(headers)
     place = found.get(HEADER_ORIGIN)
     if place is None:
         return None
+    hops = found.get(HEADER_HOPS) or b"0"
+    if len(hops) > len(str(HOPS_MAX)) or not hops.isdigit() or int(hops) > HOPS_MAX:
+        raise ValueError(f"header {HEADER_HOPS} can't be read: no number up to {HOPS_MAX}")
+    try:
+        return read_origin(place), int(hops)
+    except ValueError as error:
+        raise ValueError(f"header {HEADER_ORIGIN} can't be read: {error}") from None
+
+
+def read_origin(place: bytes) -> Origin:
+    """The origin in a header's value.
+
+    Raises:
+        ValueError: it is none, whatever its bytes; the message is short.
+
+    """
+    if len(place) > _PLACE_BYTES_MAX:
+        raise ValueError(f"{len(place)} bytes")
     try:
         fields = json.loads(place)
-        origin = Origin(
-            str(fields["topic"]),
-            int(fields["partition"]),
-            int(fields["offset"]),
-            int(fields["received"]),
-        )
-        return origin, int(found.get(HEADER_HOPS) or b"0")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"header {HEADER_ORIGIN} can't be read: {error}") from None
+    except (ValueError, RecursionError):
+        raise ValueError("no JSON") from None
+    if not isinstance(fields, dict):
+        raise ValueError("no object")  # noqa: TRY004  content of a header, no mistake of a caller
+    topic = fields.get("topic")
+    if not isinstance(topic, str) or _TOPIC.fullmatch(topic) is None:
+        raise ValueError("topic is no name of a topic")
+    return Origin(
+        topic,
+        _number(fields, "partition", _PARTITION_MAX),
+        _number(fields, "offset", _OFFSET_MAX),
+        _number(fields, "received", RECEIVED_MS_MAX),
+    )
+
+
+def _number(fields: dict[str, Any], name: str, most: int) -> int:
+    number = fields.get(name)
+    if type(number) is not int or not 0 <= number <= most:
+        raise ValueError(f"{name} is no integer from 0 to {most}")
+    return number
 
 
 def fingerprint(reason: Reason, stage: str, topic: str, detail: str) -> str:

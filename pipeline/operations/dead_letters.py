@@ -7,7 +7,6 @@ change a dead letter.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +25,7 @@ from pipeline.settings import Settings
 
 Record = dict[str, Any]
 _BATCH = 500
+_COUNT_DIGITS = 10
 
 
 class State(StrEnum):
@@ -106,8 +106,7 @@ class Letter(NamedTuple):
     @property
     def replays(self) -> int:
         """How often it had been sent through again when it came here."""
-        text = self._text(names.HEADER_REPLAY_COUNT)
-        return int(text) if text.isdecimal() else 0
+        return _count(self.headers) or 0
 
     def _text(self, header: str) -> str:
         return (dict(self.headers).get(header) or b"").decode("utf-8", "replace")
@@ -216,11 +215,11 @@ def _replayed(evidence: Evidence) -> Mapping[tuple[Position, int], Since]:
                 found = headers.origin_of(record.headers)
             except ValueError:
                 continue
-            count = dict(record.headers).get(names.HEADER_REPLAY_COUNT) or b""
-            if found is not None and count.isdigit():
+            count = _count(record.headers)
+            if found is not None and count is not None:
                 origin = Position(*found[0][:3])
                 place = Position(names.REPLAY, number, record.offset)
-                sent[place] = origin, int(count) - 1
+                sent[place] = origin, count - 1
                 first_ms = min(first_ms, record.timestamp_ms)
     if not sent:
         return {}
@@ -233,6 +232,12 @@ def _replayed(evidence: Evidence) -> Mapping[tuple[Position, int], Since]:
         name = sent[entry.place]
         since[name] = _since(since[name], entry)
     return since
+
+
+def _count(given: headers.Given) -> int | None:
+    """Which replay of its record this is; None: it doesn't say, or nothing that can be meant."""
+    count = dict(given).get(names.HEADER_REPLAY_COUNT) or b""
+    return int(count) if count.isdigit() and len(count) < _COUNT_DIGITS else None
 
 
 def _since(before: Since, entry: trail.Entry) -> Since:
@@ -255,8 +260,8 @@ def _letter(record: Stored) -> Letter | None:
         return (found.get(names.DEAD_LETTER_PREFIX + name) or b"").decode("utf-8", "replace")
 
     try:
-        origin = Origin(**json.loads(text("origin")))
-    except (TypeError, ValueError):
+        origin = headers.read_origin(found.get(f"{names.DEAD_LETTER_PREFIX}origin") or b"")
+    except ValueError:
         return None
     return Letter(
         record.partition,

@@ -4,6 +4,8 @@ import hashlib
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.contract import headers, names
 from pipeline.governance.claims import Origin, Raw
@@ -139,12 +141,79 @@ def test_a_record_that_says_nothing_has_no_origin():
     assert headers.origin_of([("own", b"1")]) is None
 
 
+def place(**other):
+    return json.dumps(ORIGIN._asdict() | other).encode()
+
+
+HOSTILE = [
+    b"",
+    b"nonsense",
+    b"[]",
+    b"{}",
+    b"null",
+    b"\xff\xfe",
+    b"[" * 900,
+    b"[" * 1_000_000,
+    b'{"topic":' * 100,
+    place()[:-1],
+    place(extra="x" * 1_000),
+    b"9" * 900,
+    *(
+        place(**{field: wrong})
+        for field in ("partition", "offset", "received")
+        for wrong in (None, -1, "1", 1.0, True, [1], 1 << 63, 10**400, float("nan"), float("inf"))
+    ),
+    place(partition=1 << 31),
+    place(received=1 << 47),
+    *(
+        place(topic=wrong)
+        for wrong in (None, 1, "", ".", "..", "a b", "t\n", "t\0", "ä", "\ud800", "x" * 250)
+    ),
+]
+
+
+@pytest.mark.parametrize("content", HOSTILE)
+def test_an_origin_that_cannot_be_read_is_told(content):
+    with pytest.raises(ValueError, match="can't be read") as caught:
+        headers.origin_of([(names.HEADER_ORIGIN, content)])
+    assert len(str(caught.value)) < 120
+
+
 @pytest.mark.parametrize(
-    "place", [b"", b"nonsense", b"[]", b"{}", b'{"topic":"t"}', b'{"topic":"t","partition":"x"}']
+    "hops", [b"-1", b"128", b"1000", b"1_0", b" 1", b"+1", b"\xd9\xa1", b"9" * 5_000]
 )
-def test_an_origin_that_cannot_be_read_is_told(place):
+def test_hops_are_a_small_number(hops):
     with pytest.raises(ValueError, match="can't be read"):
-        headers.origin_of([(names.HEADER_ORIGIN, place)])
+        headers.origin_of([(names.HEADER_ORIGIN, place()), (names.HEADER_HOPS, hops)])
+
+
+def test_the_greatest_origin_is_read_and_makes_a_dead_letter():
+    greatest = Origin("x" * 249, (1 << 31) - 1, (1 << 63) - 1, headers.RECEIVED_MS_MAX)
+    sent = headers.forwarded(Raw(b"k", b"v", ()), b"k", greatest, headers.HOPS_MAX)
+    assert headers.origin_of(sent) == (greatest, headers.HOPS_MAX)
+    headers.dead_letter(Raw(b"k", b"v", ()), greatest, Reason.UNDECODABLE, "decode", "", "v", "g")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=8,
+)
+PLACES = st.binary(max_size=200) | JSON.map(lambda content: json.dumps(content).encode())
+PLACES |= st.fixed_dictionaries({}, optional=dict.fromkeys(Origin._fields, JSON)).map(
+    lambda changes: place(**changes)
+)
+
+
+@given(PLACES, st.none() | st.binary(max_size=8))
+def test_whatever_the_headers_hold_is_an_origin_or_told_properties(content, hops):
+    sent = [(names.HEADER_ORIGIN, content), (names.HEADER_HOPS, hops)]
+    try:
+        origin, hopped = headers.origin_of(sent)
+    except ValueError:
+        return
+    assert 0 <= hopped <= headers.HOPS_MAX
+    headers.dead_letter(Raw(b"k", b"v", ()), origin, Reason.UNDECODABLE, "decode", "", "v", "g")
 
 
 def test_hops_that_are_no_number_are_told():

@@ -213,8 +213,9 @@ def test_bytes_headers_and_times_are_the_records_own(world):
     assert str(letter.origin.received).encode() in told[names.HEADER_ORIGIN]
 
 
-def test_a_platform_cannot_spoil_the_count_with_a_header_of_its_own(world):
-    spoilt = [(names.HEADER_REPLAY_COUNT, b"\xff\xfe"), (names.HEADER_ORIGIN, b"{}")]
+@pytest.mark.parametrize("count", [b"\xff\xfe", b"-1", b"\xd9\xa1", b"9" * 5_000, None])
+def test_a_platform_cannot_spoil_the_count_with_a_header_of_its_own(world, count):
+    spoilt = [(names.HEADER_REPLAY_COUNT, count), (names.HEADER_ORIGIN, b"{}")]
     world.pipe_bytes(TMS, b"acme/shipment/S1", b"<html>", spoilt)
     letter = one(world)
     assert letter.replays == 0

@@ -7,7 +7,7 @@ import pytest
 from pipeline.contract import codec, headers, names
 from pipeline.contract.bundle import load_bundle
 from pipeline.contract.policy_tables import compile_policy
-from pipeline.governance.claims import Origin, raw_event
+from pipeline.governance.claims import Origin, Raw, raw_event
 from pipeline.governance.identity import partition_of
 from pipeline.operations import dead_letters
 from pipeline.testing.driver import TopologyDriver
@@ -123,3 +123,26 @@ def test_what_sending_on_adds_makes_no_record_too_large(driver):
         for block in driver.records(names.DECISIONS)
         for row in block["decisions"]
     )
+
+
+@pytest.mark.parametrize("status", ["DELIVERED", "AT_DELIVERY", "REFUSED", "YARD", "ETA"])
+@pytest.mark.parametrize("received", [0, headers.RECEIVED_MS_MAX])
+def test_an_origin_at_the_end_of_time_is_governed(driver, status, received):
+    sent = value(driver, status)
+    origin = Origin(TMS, 0, (1 << 63) - 1, received)
+    told = headers.forwarded(Raw(CANONICAL, sent, ()), CANONICAL, origin, 0)
+    driver.pipe_bytes(names.REPLAY, CANONICAL, sent, told)
+    driver.restart()
+    driver.advance(400 * DAY_MS)
+    rows = [row for block in driver.records(names.DECISIONS) for row in block["decisions"]]
+    assert received in {row["received"] for row in rows}
+
+
+@pytest.mark.parametrize("place", [b"[" * 900, b'{"topic":"t","partition":99999999999}', b"\xff"])
+def test_a_replay_whose_origin_cannot_be_read_is_kept_as_it_is(driver, place):
+    sent = value(driver, "DELIVERED")
+    told = [(names.HEADER_ORIGIN, place), (names.HEADER_KEY, b"other")]
+    driver.pipe_bytes(names.REPLAY, CANONICAL, sent, told)
+    output, own = letter(driver)
+    assert (output.key, output.value, own) == (CANONICAL, sent, told)
+    assert dict(output.headers)["milepost.dlq.reason"] == b"field_invalid"
