@@ -23,6 +23,8 @@ REKEYED: Final = "logistics.rekeyed.v1"
 REPLAY: Final = "logistics.replay.v1"
 LINKS: Final = "logistics.links.v1"
 CONTROL: Final = "logistics.control.v1"
+INTERNAL: Final = frozenset({REKEYED, REPLAY, LINKS, CONTROL})
+"""Inputs of the governor that only Milepost and its operators write."""
 CHANGELOG: Final = "logistics.governor-changelog.v1"
 
 # Headers of approved records, always present

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from pipeline.contract import names
 from pipeline.contract.bundle import (
     Bundle,
     Dialect,
@@ -159,6 +160,7 @@ def _ownership(bundle: Bundle) -> dict[tuple[str, str, str | None], tuple[Author
 
 
 def _authority(bundle: Bundle, rule: Rule, tenant: str) -> Authority:
+    owner = bundle.platform(rule.owner)
     deputies: dict[str, tuple[int, int]] = {}
     for rank, deputy in enumerate(rule.deputies, 1):
         for platform in bundle.platforms:
@@ -175,6 +177,7 @@ def _authority(bundle: Bundle, rule: Rule, tenant: str) -> Authority:
         until_ms=FOR_EVER_MS if rule.until is None else _at(rule.until),
         by_occurrence=rule.handover == "by_occurrence",
         grace_ms=_ms(rule.grace),
+        needs=frozenset([] if owner is None else owner.topics) | names.INTERNAL,
     )
 
 

@@ -314,13 +314,19 @@ class Entity:
             for spoken in said
         )
 
-    def next_deadline(self) -> int | None:
-        """When the next waiting claim falls due, ms UTC."""
-        due = [held.deadline for held in self.held]
+    def deadlines(self) -> Iterator[tuple[int, int]]:
+        """When each waiting claim falls due, ms UTC, and its ledger sequence."""
+        for held in self.held:
+            yield held.deadline, held.claim.seq
         for occurrence in self.occurrences.values():
             for said in occurrence.spoken.values():
-                due += [spoken.deadline for spoken in said if spoken.deadline is not None]
-        return min(due, default=None)
+                for spoken in said:
+                    if spoken.deadline is not None:
+                        yield spoken.deadline, spoken.claim.seq
+
+    def next_deadline(self) -> int | None:
+        """When the next waiting claim falls due, ms UTC."""
+        return min((deadline for deadline, _ in self.deadlines()), default=None)
 
     def is_blank(self) -> bool:
         """Whether there is nothing to remember."""

@@ -34,7 +34,7 @@ from pipeline.governance.policy import Platform, Policy
 from pipeline.governance.reasons import Reason
 from pipeline.governance.rejudging import rejudge, replaced_row, settled_as
 from pipeline.governance.settlement import (
-    CLOCK,
+    BY_CLOCK,
     EXPIRING,
     DeadLetter,
     Reroute,
@@ -160,13 +160,20 @@ def reach(work: Work, entity: Entity) -> None:
 
     """
     work.touched[entity.key] = entity
-    until = work.clock
-    while (due := entity.next_deadline()) is not None and due <= until:
-        work.clock = max(due, work.since)
+    until, moment = work.time, work.since
+    acted: set[tuple[int, int]] = set()
+    while True:
+        waiting = (item for item in entity.deadlines() if item not in acted)
+        due = min(waiting, default=None)
+        if due is None or due[0] > until.newest:
+            break
+        acted.add(due)
+        moment = max(moment, due[0])
+        work.time = until.at(moment)
         _expire(work, entity)
-        rejudge(work, entity, CLOCK)
-    work.clock = until
-    _follow_up(work, entity, CLOCK)
+        rejudge(work, entity, BY_CLOCK)
+    work.time = until
+    _follow_up(work, entity, BY_CLOCK)
 
 
 def _expire(work: Work, entity: Entity) -> None:
@@ -176,11 +183,12 @@ def _expire(work: Work, entity: Entity) -> None:
         row = _clock_row(entity, held.claim, Disposition.DEAD_LETTERED, Reason(held.reason))
         work.transitions.append(row)
         _waited_in_vain(work, entity, held.claim, Reason(held.reason))
+    newest = work.time.newest
     for occurrence in list(entity.occurrences.values()):
         due = [
             spoken
             for spoken in occurrence.voices()
-            if spoken.deadline is not None and spoken.deadline <= work.clock
+            if spoken.deadline is not None and spoken.deadline <= newest
         ]
         if due:
             _fall_due(work, entity, occurrence, due)
@@ -191,6 +199,8 @@ def _fall_due(work: Work, entity: Entity, occurrence: Occurrence, due: list[Spok
     for spoken in due:
         claim, reason = spoken.claim, Reason(spoken.reason)
         if reason in EXPIRING:
+            if (spoken.deadline or 0) > work.clock:
+                continue
             row = _clock_row(entity, claim, Disposition.DEAD_LETTERED, reason, occurrence)
             work.transitions.append(row)
             occurrence.drop(spoken)
@@ -202,7 +212,7 @@ def _fall_due(work: Work, entity: Entity, occurrence: Occurrence, due: list[Spok
             spoken.fate, spoken.reason = Disposition.OVERRULED.value, unknown.value
             spoken.deadline = None
     if kind is not None and occurrence.spoken:
-        settle(work, entity, occurrence, kind, CLOCK)
+        settle(work, entity, occurrence, kind, BY_CLOCK)
     entity.prune(occurrence)
 
 
@@ -453,7 +463,7 @@ def _clock_row(
     """The row of a claim whose wait is over."""
     return Transition(
         claim.seq,
-        CLOCK,
+        BY_CLOCK,
         Disposition.HELD.value,
         after.value,
         reason.value,

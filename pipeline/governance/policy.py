@@ -110,6 +110,8 @@ class Authority:
     until_ms: int
     by_occurrence: bool
     grace_ms: int
+    needs: frozenset[str] = frozenset()
+    """Inputs that must have been read before the owner counts as silent."""
 
 
 @dataclass(frozen=True, slots=True)

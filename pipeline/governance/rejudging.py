@@ -29,7 +29,7 @@ def rejudge(work: Work, entity: Entity, cause: int) -> None:
     Args:
         work: changed in place.
         entity: changed in place.
-        cause: ledger sequence of the record that changed what is known, or `CLOCK`.
+        cause: ledger sequence of the record that changed what is known, or `BY_CLOCK`.
 
     """
     while entity.key in work.moved:

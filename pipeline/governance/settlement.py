@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from pipeline.governance.claims import Claim, Origin, Raw, adds, same_time, within
+from pipeline.governance.clock import Clock
 from pipeline.governance.entity import Entity, Occurrence, Spoken
 from pipeline.governance.facts import progress, replan
 from pipeline.governance.hearing import refine
@@ -33,7 +34,7 @@ from pipeline.governance.vocabulary import (
     Disposition,
 )
 
-CLOCK: Final = -1
+BY_CLOCK: Final = -1
 """Cause of a transition that time made."""
 
 
@@ -76,7 +77,7 @@ class Work:
     partition: int
     partitions: int
     entities: Entities
-    clock: int
+    time: Clock
     activated: bool = True
     """Whether the partition has had its first activation."""
     approved: list[Record] = field(default_factory=list)
@@ -94,6 +95,11 @@ class Work:
 
     def __post_init__(self) -> None:
         self.since = self.clock
+
+    @property
+    def clock(self) -> int:
+        """Append time up to which every input has been read, ms UTC."""
+        return self.time.all
 
 
 class Settled(NamedTuple):
@@ -122,12 +128,12 @@ def settle(
         entity: changed in place.
         occurrence: changed in place.
         kind: its event type.
-        cause: ledger sequence of the record that caused it, or `CLOCK`.
+        cause: ledger sequence of the record that caused it, or `BY_CLOCK`.
         own: ledger sequence of the claim whose verdict is being made.
         left: the claim that stood here and is found to be of another occurrence.
 
     """
-    judgement = judge(work.policy, entity, occurrence, kind, work.clock)
+    judgement = judge(work.policy, entity, occurrence, kind, work.time)
     rows = Rows(work.transitions, entity, occurrence, cause, own, left)
     steps = _difference(occurrence, kind, judgement, left)
     news = occurrence.event_type not in entity.said

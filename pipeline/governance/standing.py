@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pipeline.governance.claims import Claim, within
+from pipeline.governance.clock import Clock
 from pipeline.governance.entity import Entity, Occurrence, Spoken
 from pipeline.governance.hearing import speaks
 from pipeline.governance.policy import Authority, EventType, Policy
@@ -46,7 +47,7 @@ class _Speaker(NamedTuple):
 
 
 def judge(
-    policy: Policy, entity: Entity, occurrence: Occurrence, kind: EventType, clock: int
+    policy: Policy, entity: Entity, occurrence: Occurrence, kind: EventType, clock: Clock
 ) -> Judgement:
     """Decide what stands.
 
@@ -191,7 +192,7 @@ def _without_owner(
     fates: dict[str, Fate],
     deputies: list[_Speaker],
     outsiders: list[_Speaker],
-    clock: int,
+    clock: Clock,
 ) -> Judgement:
     """The best deputy whose silence is over stands in."""
     saying = []
@@ -202,13 +203,13 @@ def _without_owner(
         stood = occurrence.stands and occurrence.platform == item.name
         disposition = Disposition.APPROVED if stood else Disposition.STALE
         fates[item.name] = _fate(disposition, Reason.RETRACTED_BY_AUTHOR, item)
-    ready = [item for item in saying if _deadline(item) <= clock]
+    ready = [item for item in saying if _deadline(item) <= clock.of(item.rule.needs)]
     best = max(ready, key=lambda item: (-_rank(item), item.spoken.order, item.name), default=None)
     winner = None if best is None else best.spoken
     for item in saying:
         if item is best:
             fates[item.name] = _fate(Disposition.PROVISIONAL, Reason.OWNER_SILENT, item)
-        elif _deadline(item) > clock:
+        elif item not in ready:
             fates[item.name] = Fate(
                 Disposition.HELD, Reason.AWAITING_OWNER, _deadline(item), item.rule.rule
             )

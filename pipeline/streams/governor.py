@@ -111,7 +111,7 @@ class Decider:
                 part.state,
                 part.records,
                 ends=part.ends,
-                read_through_ms=part.read_through_ms,
+                read_through=part.read_through,
                 lost=lost,
             )
             if isinstance(result, Governed):
@@ -231,6 +231,7 @@ def build(
         policies=lookups.policies,
         schemas=lookups.schemas,
         ids=ids,
+        inputs=inputs | {names.CONTROL},
         record_bytes_max=settings.record_bytes_max,
     )
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import orjson
 
 from pipeline.governance import entity_codec as entities
+from pipeline.governance.clock import Clock
 from pipeline.governance.entity import Entity
 from pipeline.governance.ledger import approved_digest, state_digest
 
@@ -32,7 +33,7 @@ class PartitionState:
     def __init__(self, partition: int) -> None:
         self.partition = partition
         self.policy_version: str | None = None
-        self.clock = 0
+        self.time = Clock(0)
         self.seq = 0
         """ledger_seq of the next input record."""
         self.block = 0
@@ -49,6 +50,8 @@ class PartitionState:
         self._deadlines: dict[str, int] = {}
         self._due: list[tuple[int, str]] = []
         """A heap of deadlines; entries that moved are dropped when they come up."""
+        self._put_off: dict[str, None] = {}
+        """Entities whose deadline has passed and whose owner's input has not been read so far."""
 
     @classmethod
     def restore(cls, partition: int, changelog: Mapping[bytes, bytes]) -> PartitionState:
@@ -74,7 +77,7 @@ class PartitionState:
 
     def _restore_own(self, own: dict[str, Any]) -> None:
         self.policy_version = own["policy_version"]
-        self.clock = own["clock"]
+        self.time = Clock(own["clock"], own.get("ahead", {}))
         self.seq = own["seq"]
         self.block = own["block"]
         self.chain = own["chain"]
@@ -93,7 +96,8 @@ class PartitionState:
         """Changelog entry of the partition itself."""
         own = {
             "policy_version": self.policy_version,
-            "clock": self.clock,
+            "clock": self.time.all,
+            "ahead": dict(self.time.ahead),
             "seq": self.seq,
             "block": self.block,
             "chain": self.chain,
@@ -103,6 +107,11 @@ class PartitionState:
             "positions": self.positions,
         }
         return PARTITION_KEY, orjson.dumps(own)
+
+    @property
+    def clock(self) -> int:
+        """Append time up to which every input has been read, ms UTC."""
+        return self.time.all
 
     def __contains__(self, key: str) -> bool:
         return key in self._stored or key in self._opened
@@ -175,15 +184,27 @@ class PartitionState:
             heapq.heappop(self._due)
         return None
 
-    def due(self, clock: int) -> Iterator[str]:
-        """Keys of entities with a deadline up to the clock, in order of deadline and key.
+    def due(self) -> Iterator[Entity]:
+        """Entities with a deadline up to the clock, in order of deadline and key.
 
-        Each must be changed and scheduled before the next is asked for.
+        What still waits when the next is asked for, waits until the clock moves again.
         """
-        while (deadline := self.due_ms()) is not None and deadline <= clock:
+        newest = self.time.newest
+        for key in self._put_off:
+            if key in self._deadlines:
+                heapq.heappush(self._due, (self._deadlines[key], key))
+        self._put_off.clear()
+        while (deadline := self.due_ms()) is not None and deadline <= newest:
             key = heapq.heappop(self._due)[1]
             del self._deadlines[key]
-            yield key
+            entity = self.open(key)
+            yield entity
+            left = entity.next_deadline()
+            if left is not None and left <= newest:
+                self._deadlines[key] = left
+                self._put_off[key] = None
+            else:
+                self.schedule(entity)
 
     def entities(self) -> Iterator[Entity]:
         """Every entity, decoded anew; for readers that change nothing."""

@@ -93,6 +93,8 @@ class Surroundings:
     schemas: SchemaMap
     ids: Mapping[str, int]
     """Registry id to write each output topic's schema with."""
+    inputs: frozenset[str]
+    """Every input there is: the clock waits for all of them."""
     record_bytes_max: int
 
 
@@ -147,7 +149,7 @@ def govern(
     records: Sequence[Taken],
     *,
     ends: Mapping[str, int] | None = None,
-    read_through_ms: int | None = None,
+    read_through: Mapping[str, int] | None = None,
     lost: Mapping[str, list[ledger.Gap]] | None = None,
 ) -> Governed | Lacking:
     """Govern a run of records of one partition number.
@@ -157,7 +159,7 @@ def govern(
         state: of that partition; changed in place, unless something is lacking.
         records: in the order taken; per input in order of offsets.
         ends: position reached per input; default: behind its last record.
-        read_through_ms: append time up to which all inputs have been read, with these records.
+        read_through: per input, append time up to which it has been read, with these records.
         lost: per input, what retention took before it could be read.
 
     """
@@ -181,7 +183,7 @@ def govern(
             chunk,
             governed,
             reached if last else {},
-            read_through_ms if last else None,
+            (read_through or {}) if last else {},
             lost or {},
         )
     governed.changelog.append(state.own_record())
@@ -317,13 +319,13 @@ def _govern_block(
     chunk: list[_Decoded],
     governed: Governed,
     reached: Mapping[str, int],
-    read_through_ms: int | None,
+    read_through: Mapping[str, int],
     lost: Mapping[str, list[ledger.Gap]],
 ) -> None:
     """Judge the records of one block, let the clock act, write block, outputs and state."""
     policies = surroundings.policies
     policy = policies[state.policy_version or initial]
-    work = Work(policy, state.partition, surroundings.partitions, state, state.clock)
+    work = Work(policy, state.partition, surroundings.partitions, state, state.time)
     work.activated = state.policy_version is not None
     clock_before, first_seq = state.clock, state.seq
     inputs, index = _tile(state, chunk, reached, lost)
@@ -336,14 +338,13 @@ def _govern_block(
         )
         governed.verdicts.append((verdict.disposition, verdict.reason, received))
         state.seq += 1
-    if read_through_ms is not None and read_through_ms > state.clock:
-        state.clock = work.clock = read_through_ms
+    time = state.time.moved(read_through, surroundings.inputs) if read_through else state.time
+    if time != state.time:
+        state.time = work.time = time
         for entity in work.touched.values():
             state.schedule(entity)
-        for key in state.due(work.clock):
-            entity = state.open(key)
+        for entity in state.due():
             kernel.reach(work, entity)
-            state.schedule(entity)
     state.policy_version = work.policy.version if work.activated else None
     _write_outputs(surroundings, state, work, governed)
     if not chunk and not work.transitions and not inputs and clock_before == state.clock:
@@ -354,6 +355,7 @@ def _govern_block(
         "policy_version": work.policy.version,
         "clock_before": clock_before,
         "clock_after": state.clock,
+        "ahead": [{"topic": topic, "read_to": at} for topic, at in sorted(time.ahead.items())],
         "state_digest": f"{state.digest:032x}",
         "approved_count": state.approved_count,
         "approved_digest": state.approved_digest.hex(),

@@ -85,6 +85,8 @@ class TopologyDriver:
         self.inputs: dict[tuple[str, int], list[DriverRecord]] = {}
         """Everything that was appended, by topic and partition."""
         self._waiting: dict[int, list[DriverRecord]] = {}
+        self.unread: set[str] = set()
+        """Inputs that can't be read: what is appended there waits, and so does the clock."""
         self._ticks: dict[int, int] = {}
         self._schemas: dict[tuple[str, int], Schema | Refused] = {}
         self._stopped = False
@@ -227,10 +229,16 @@ class TopologyDriver:
             return
         for _ in range(_ROUNDS_MAX):
             waiting, self._waiting = self._waiting, {}
-            if not waiting:
-                return
+            ready = False
             for partition, records in sorted(waiting.items()):
-                self._take(partition, records)
+                stalled = [record for record in records if record.topic in self.unread]
+                if stalled:
+                    self._waiting.setdefault(partition, [])[:0] = stalled
+                if len(stalled) < len(records):
+                    ready = True
+                    self._take(partition, [r for r in records if r.topic not in self.unread])
+            if not ready:
+                return
         raise RuntimeError("records go round in circles")
 
     def _take(self, partition: int, records: list[DriverRecord]) -> None:
@@ -249,21 +257,23 @@ class TopologyDriver:
                     self.now_ms,
                 )
 
-    def _govern(
-        self, partition: int, records: list[DriverRecord], read_through_ms: int | None
-    ) -> Governed:
+    def _govern(self, partition: int, records: list[DriverRecord], tick: int | None) -> Governed:
+        inputs = frozenset().union(
+            names.INTERNAL,
+            *(p.topics for q in self.policies.values() for p in q.platforms.values()),
+        )
+        read = {} if tick is None else dict.fromkeys(inputs - self.unread, tick)
         surroundings = Surroundings(
             partitions=self.partitions,
             group="test",
             policies=self.policies,
             schemas=self._schemas,
             ids={topic: _SCHEMAS[name] for topic, name in _WRITTEN.items()},
+            inputs=inputs,
             record_bytes_max=262_144,
         )
         while True:
-            result = govern(
-                surroundings, self.states[partition], records, read_through_ms=read_through_ms
-            )
+            result = govern(surroundings, self.states[partition], records, read_through=read)
             if isinstance(result, Governed):
                 return result
             self._look_up(result)

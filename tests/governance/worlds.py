@@ -234,7 +234,7 @@ def final(driver):
                 kind = POLICY.catalogue[occurrence.event_type]
                 if kind.cardinality is Cardinality.STREAM:
                     continue
-                judged = judge(POLICY, entity, occurrence, kind, state.clock)
+                judged = judge(POLICY, entity, occurrence, kind, state.time)
                 winner = judged.winner
                 stands = winner is not None and not judged.retracted
                 assert occurrence.stands == stands, occurrence.name
