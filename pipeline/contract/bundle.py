@@ -40,6 +40,7 @@ class Waits(_Model):
     stop: timedelta
     predecessor: timedelta
     reference: timedelta
+    target: timedelta = timedelta(days=3)
 
 
 class LimitsModel(_Model):
@@ -154,6 +155,7 @@ class DialectCase(_Model):
     stop_role: StopRole | None = None
     classifier: str | None = None
     event_type: str
+    retracts: bool = False
 
 
 class Dialect(_Model):

@@ -64,6 +64,7 @@ def compile_policy(bundle: Bundle) -> Policy:
             stop_ms=_ms(heading.waits.stop),
             predecessor_ms=_ms(heading.waits.predecessor),
             reference_ms=_ms(heading.waits.reference),
+            target_ms=_ms(heading.waits.target),
             open_claims_max=heading.limits.open_claims,
         ),
     )
@@ -137,7 +138,7 @@ def _dialects(dialects: list[Dialect]) -> dict[str, dict[str, tuple[DialectRow, 
 
 
 def _specific(row: DialectRow) -> int:
-    return sum(field is not None for field in row[:-1])
+    return sum(field is not None for field in row[:4])
 
 
 def _ownership(bundle: Bundle) -> dict[tuple[str, str, str | None], tuple[Authority, ...]]:

@@ -36,7 +36,9 @@ class Spoken:
         "reason",
         "region",
         "replaces",
+        "restated",
         "restates",
+        "retracts",
         "subject",
         "target_order",
         "written",
@@ -62,8 +64,12 @@ class Spoken:
         self.precision = claim.body["occurred_precision"]
         self.replaces: list[str] = []
         """Event ids of statements that it or what it replaced took the place of."""
+        self.restated: list[str] = []
+        """Event ids under which its platform said the same again."""
         self.restates = False
         """Whether it came as another way to say what its platform had said."""
+        self.retracts = claim.body["retracts"] is not None
+        """Whether it takes a statement back, by its event id or by saying that it is not so."""
         self.fate = ""
         self.reason = ""
         self.deadline: int | None = None
@@ -72,11 +78,6 @@ class Spoken:
     def stated(self) -> Order:
         """When the statement was made, however often it was repeated or taken back since."""
         return self.target_order or self.claim.order
-
-    @property
-    def retracts(self) -> bool:
-        """Whether it takes a statement back."""
-        return self.claim.body["retracts"] is not None
 
 
 class Occurrence:

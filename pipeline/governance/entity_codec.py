@@ -19,7 +19,7 @@ from pipeline.governance.entity import (
     Spoken,
 )
 
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 _UNSAID: Final[tuple[Any, ...]] = (None, "UNRECOGNISED", [], {})
 _NOT_KEPT: Final = frozenset({"attributes", "account", "entity_type", "entity_id", "reference"})
 """Fields of a claim that nothing asks for once it is placed; a held one is still whole in `raw`."""
@@ -66,8 +66,11 @@ def load(key: str, plain: list[Any]) -> Entity:
 
     """
     version, *fields = plain
-    if version != STATE_VERSION:
-        raise ValueError(f"state of {key} has version {version}, this Milepost reads up to 1")
+    if not 1 <= version <= STATE_VERSION:
+        newest = STATE_VERSION
+        raise ValueError(
+            f"state of {key} has version {version}, this Milepost reads up to {newest}"
+        )
     entity = Entity(key)
     (
         entity.generation,
@@ -173,6 +176,8 @@ def _dump_spoken(spoken: Spoken) -> list[Any]:
         spoken.fate,
         spoken.reason,
         spoken.deadline,
+        spoken.restated,
+        spoken.retracts,
     ]
 
 
@@ -193,7 +198,10 @@ def _load_spoken(plain: list[Any]) -> Spoken:
         spoken.fate,
         spoken.reason,
         spoken.deadline,
+        *more,
     ) = rest
+    if more:
+        spoken.restated, spoken.retracts = more
     return spoken
 
 

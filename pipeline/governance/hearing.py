@@ -12,8 +12,8 @@ from pipeline.governance.claims import WIDTH, Order, adds, finer, same_time
 from pipeline.governance.entity import Occurrence, Spoken
 from pipeline.governance.reasons import Reason
 
-REPLACED_MAX: Final = 4
-"""Event ids of replaced statements that are kept, so that taking one back is known as too late."""
+IDS_MAX: Final = 4
+"""Event ids of replaced and of repeated statements that are kept each, for retractions of them."""
 
 
 def hear(occurrence: Occurrence, spoken: Spoken) -> tuple[Reason | None, Spoken | None]:
@@ -46,11 +46,14 @@ def hear(occurrence: Occurrence, spoken: Spoken) -> tuple[Reason | None, Spoken 
         )
         why = _again(known, spoken, again=again)
         if why is not None:
+            if not spoken.retracts:
+                _keep(known.restated if why is Reason.RESTATED else known.replaces, event_id)
             refine(occurrence, speaks(voices))
             return why, None
         spoken.barrier, spoken.first_received = known.order, known.first_received
-        earlier = [*known.replaces, known.claim.body["event_id"]]
-        spoken.replaces = earlier[-REPLACED_MAX:]
+        said = known.claim.body["retracts"] or known.claim.body["event_id"]
+        for earlier in (*known.replaces, *known.restated, said):
+            _keep(spoken.replaces, earlier)
         if spoken.retracts:
             spoken.target_order = known.order
             spoken.order = max(spoken.order, known.order)
@@ -78,6 +81,14 @@ def refine(occurrence: Occurrence, spoken: Spoken) -> None:
         occurrence.occurred, occurrence.precision = spoken.occurred, spoken.precision
 
 
+def _keep(ids: list[str], event_id: str | None) -> None:
+    """Know an event id again, up to so many of them."""
+    if event_id is None or event_id in ids:
+        return
+    ids.append(event_id)
+    del ids[:-IDS_MAX]
+
+
 def _again(known: Spoken, spoken: Spoken, *, again: bool) -> Reason | None:
     """Whether the platform says the same in the same words, or something older.
 
@@ -96,9 +107,10 @@ def _again(known: Spoken, spoken: Spoken, *, again: bool) -> Reason | None:
         if not known.retracts:
             known.order = max(known.order, spoken.order)
         return Reason.RESTATED
-    if spoken.retracts:
-        meant = known.claim.body["event_id"] == spoken.claim.body["retracts"]
-        return None if meant else Reason.OLDER_THAN_CURRENT
+    target = spoken.claim.body["retracts"]
+    if target is not None:
+        meant = target == known.claim.body["event_id"] or target in known.restated
+        return None if meant and not known.retracts else Reason.OLDER_THAN_CURRENT
     newest = known.order
     if known.target_order is not None and not _one_time(known, spoken):
         newest = known.target_order
@@ -110,7 +122,8 @@ def _again(known: Spoken, spoken: Spoken, *, again: bool) -> Reason | None:
 
 def _says_same(known: Spoken, spoken: Spoken) -> bool:
     if known.retracts or spoken.retracts:
-        return known.claim.body["retracts"] == spoken.claim.body["retracts"]
+        same = known.claim.body["retracts"] == spoken.claim.body["retracts"]
+        return same and known.retracts == spoken.retracts
     return _one_time(known, spoken) and not adds(spoken.content, known.content)
 
 

@@ -45,6 +45,8 @@ from pipeline.governance.settlement import (
 from pipeline.governance.vocabulary import ControlKind, Disposition, EntityType
 
 REFERENCE_TYPE: Final = REFERENCE
+EXPIRES_AS: Final = {Reason.AWAITING_TARGET.value: Reason.RETRACTION_TARGET_UNKNOWN}
+"""Reasons of dead letters that differ from what was waited for."""
 INCOMPLETE_MAX: Final = 20
 LISTED_MAX: Final = 500
 """Stops, orders or references that one record may list."""
@@ -180,9 +182,10 @@ def _expire(work: Work, entity: Entity) -> None:
     """What falls due at the clock."""
     for held in [held for held in entity.held if held.deadline <= work.clock]:
         entity.held.remove(held)
-        row = _clock_row(entity, held.claim, Disposition.DEAD_LETTERED, Reason(held.reason))
+        reason = EXPIRES_AS.get(held.reason, Reason(held.reason))
+        row = _clock_row(entity, held.claim, Disposition.DEAD_LETTERED, reason)
         work.transitions.append(row)
-        _waited_in_vain(work, entity, held.claim, Reason(held.reason))
+        _waited_in_vain(work, entity, held.claim, reason)
     newest = work.time.newest
     for occurrence in list(entity.occurrences.values()):
         due = [
@@ -278,8 +281,20 @@ def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
     else:
         verdict = _speak(work, entity, claim, found)
     entity.remember(claim, policy.limits.seen_max)
+    if any(_takes_back(held, body) for held in entity.held):
+        work.moved[key] = None
     _follow_up(work, entity, seq)
     return verdict
+
+
+def _takes_back(held: Held, body: RawEvent) -> bool:
+    """Whether a retraction has waited for this statement."""
+    retraction = held.claim.body
+    return (
+        held.reason == Reason.AWAITING_TARGET
+        and retraction["platform"] == body["platform"]
+        and retraction["retracts"] == body["event_id"]
+    )
 
 
 def _key(platform: Platform, tenant: str, body: RawEvent) -> str:

@@ -72,6 +72,7 @@ class _Meant(NamedTuple):
     site: str | None
     """Site that the statement names itself, whatever the stop lists say."""
     by_role: bool
+    retracts: bool
 
 
 def locate(
@@ -119,6 +120,8 @@ def locate_again(
     """
     name = claim.body["platform"]
     platform = policy.platforms.get(name)
+    if claim.body["retracts"] is not None and subject is claim.body:
+        return _retracted(policy, entity, claim)
     if platform is None or claim.tenant not in policy.horizons_ms:
         detail = f"bundle {policy.version} does not know platform {name!r} or its tenant any more"
         raise RefusedError(Reason.UNKNOWN_PLATFORM, detail, "identity", entity.key)
@@ -162,7 +165,8 @@ def _read(
         raise RefusedError(Reason.FIELD_INVALID, detail, "identity", entity.key)
     own = None if kind.by_stop else policy.site_of(platform, subject["stop"])
     place = _default(policy, platform, entity, subject, kind, place)
-    return _Meant(kind, said, place, None if own is None else own.id, meant.by_role)
+    site = None if own is None else own.id
+    return _Meant(kind, said, place, site, meant.by_role, meant.retracts)
 
 
 def _default(
@@ -215,6 +219,7 @@ def _put(
     spoken = Spoken(claim, written(kind, subject, by_role=meant.by_role), region, place.canonical)
     spoken.subject = subject
     spoken.content = content(subject, meant.site)
+    spoken.retracts |= meant.retracts
     return Placed(kind, tag, spoken)
 
 
@@ -258,7 +263,11 @@ def _plausible(claim: Claim, platform: Platform, kind: EventType, key: str) -> N
 
 
 def _retracted(policy: Policy, entity: Entity, claim: Claim) -> Placed | Wait:
-    """The place of a retraction: that of its author's statement with the event id it names."""
+    """The place of a retraction: that of its author's statement with the event id it names.
+
+    It waits for a statement that has not come yet, or with one that waits itself. A retraction is
+    no statement: who took something back in error says it again.
+    """
     body = claim.body
     found = _target(entity, body)
     if isinstance(found, Held):
@@ -272,8 +281,7 @@ def _retracted(policy: Policy, entity: Entity, claim: Claim) -> Placed | Wait:
             spoken = Spoken(claim, target.written, target.region, target.place)
             spoken.subject, spoken.content = target.subject, target.content
             return Placed(kind, occurrence.discriminator, spoken)
-    detail = f"{body['platform']} never said {str(body['retracts'])[:80]!r} of {entity.key}"
-    raise RefusedError(Reason.RETRACTION_TARGET_UNKNOWN, detail, "identity", entity.key)
+    return Wait(Reason.AWAITING_TARGET, policy.limits.target_ms, body)
 
 
 def _target(entity: Entity, body: RawEvent) -> tuple[Occurrence, Spoken] | Held | None:
@@ -281,10 +289,12 @@ def _target(entity: Entity, body: RawEvent) -> tuple[Occurrence, Spoken] | Held 
     for occurrence in entity.occurrences.values():
         for spoken in occurrence.spoken.get(body["platform"], ()):
             own = spoken.claim.body
-            if meant in {own["event_id"], own["retracts"]} or meant in spoken.replaces:
+            said = own["retracts"] or own["event_id"]
+            if meant == said or meant in spoken.restated or meant in spoken.replaces:
                 return occurrence, spoken
     for held in entity.held:
         own = held.claim.body
-        if own["platform"] == body["platform"] and meant in {own["event_id"], own["retracts"]}:
+        said = own["retracts"] or own["event_id"]
+        if own["platform"] == body["platform"] and meant == said and held.claim.body is not body:
             return held
     return None

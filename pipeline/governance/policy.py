@@ -81,6 +81,8 @@ class DialectRow(NamedTuple):
     stop_role: str | None
     classifier: str | None
     event_type: str
+    retracts: bool = False
+    """Whether it says that this did not happen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class Limits:
     stop_ms: int
     predecessor_ms: int
     reference_ms: int
+    target_ms: int
     open_claims_max: int
     seen_max: int = 64
     hops_max: int = 3
@@ -137,6 +140,7 @@ class ResolvedDialect(NamedTuple):
     """It depends on the stop's role, which is not known."""
     by_role: bool = False
     """The stop's role has been asked for."""
+    retracts: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,7 +207,7 @@ class Policy:
                 and (row.classifier is None or row.classifier == classifier)
             ):
                 if row.stop_role is None or row.stop_role == stop_role:
-                    return ResolvedDialect(row.event_type, by_role=by_role)
+                    return ResolvedDialect(row.event_type, by_role=by_role, retracts=row.retracts)
                 if stop_role is None:
                     return ResolvedDialect(None, needs_role=True)
         return ResolvedDialect(None)

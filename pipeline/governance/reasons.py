@@ -55,6 +55,7 @@ class Reason(StrEnum):
     STOP_UNRESOLVED = "stop_unresolved"
     AWAITING_PREDECESSOR = "awaiting_predecessor"
     UNCORRELATED = "uncorrelated"
+    AWAITING_TARGET = "awaiting_target"
     # where it went
     WRONG_PARTITION = "wrong_partition"
     TOO_MANY_HOPS = "too_many_hops"
@@ -141,6 +142,7 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
     Reason.UNCORRELATED: Meaning(
         "Which entity the reference belongs to is not known", FailureClass.POLICY, retryable=True
     ),
+    Reason.AWAITING_TARGET: Meaning("What it takes back has not been said yet"),
     Reason.WRONG_PARTITION: Meaning("Not on the partition of its key; sent to the right one"),
     Reason.TOO_MANY_HOPS: Meaning("Sent on more than three times", _DATA),
     Reason.UNDECODABLE: Meaning("The bytes are no record of the schema they name", _DATA),

@@ -78,8 +78,8 @@ def _move(work: Work, entity: Entity) -> dict[str, Spoken]:
 
 
 def _release(work: Work, entity: Entity, cause: int) -> None:
-    """Place the claims that waited for this, tenders first, else in the order they came."""
-    for held in sorted(entity.held, key=lambda item: (not item.subject["stops"], item.claim.seq)):
+    """Place the claims that waited for this: tenders, statements, what takes them back."""
+    for held in sorted(entity.held, key=_turn):
         try:
             found = locate_again(work.policy, entity, held.claim, held.subject)
         except RefusedError as fault:
@@ -100,8 +100,13 @@ def _release(work: Work, entity: Entity, cause: int) -> None:
             _wait_on(held, found)
 
 
+def _turn(held: Held) -> tuple[bool, bool, int]:
+    retracts = held.claim.body["retracts"] is not None
+    return retracts, not held.subject["stops"], held.claim.seq
+
+
 def _wait_on(held: Held, wait: Wait) -> None:
-    held.reason = wait.reason.value
+    held.subject, held.reason = wait.subject, wait.reason.value
     held.deadline = held.claim.origin.received + wait.wait_ms
 
 

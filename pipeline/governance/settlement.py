@@ -141,7 +141,7 @@ def settle(
         stood = rows.standing()
         revision = _publish(work, entity, occurrence, kind, judgement, step)
         rows.note(step, stood, revision)
-    if judgement.winner is not None:
+    if judgement.winner is not None and (occurrence.revision or not judgement.retracted):
         entity.said.add(kind.name)
         refine(occurrence, judgement.winner)
     for name, fate in judgement.fates.items():

@@ -123,10 +123,10 @@ def worlds(draw, *, retractions=True):
             if kind == "tender":
                 body |= _tender(draw, statements, lists)
             elif retractions and earlier and draw(st.integers(0, 5)) == 0:
-                body |= {
-                    "native_status": "-",
-                    "retracts": draw(st.sampled_from(earlier))["event_id"],
-                }
+                target = draw(st.sampled_from(earlier))["event_id"]
+                if number + 1 < len(kinds) and draw(st.integers(0, 3)) == 0:
+                    target = f"{name}-{number + 1}"
+                body |= {"native_status": "-", "retracts": target}
             elif name == "erp-global":
                 if family == "abroad":  # see docs/reference/semantics.md: exempt
                     continue
@@ -168,7 +168,10 @@ def _milestone(draw, name, family, lists):
     silent = silent and name != "carrier-redline"
     if not silent or draw(st.booleans()):
         body["stop"] = _write_stop(draw, lists, position)
-    if kind == "delivered" and draw(st.integers(0, 4)) == 0:
+    denies = name == "tms-na" and kind == "delivered" and family == "abroad"
+    if denies and draw(st.integers(0, 3)) == 0:
+        body["native_status"] = "NOT_DELIVERED"
+    elif kind == "delivered" and draw(st.integers(0, 4)) == 0:
         body["quantity"] = {
             "value": draw(st.sampled_from([1, 2])) * 1_000_000,
             "unit": "C62",
