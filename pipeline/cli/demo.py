@@ -37,17 +37,16 @@ from connectors.simulation.traffic import EVENTS, Traffic, compose
 from pipeline import settings as configuration
 from pipeline.cli import local
 from pipeline.cli.stores import Stores
+from pipeline.cli.surroundings import explained, surroundings
 from pipeline.cli.terminal import (
     FOUND,
     UNREACHABLE,
     WRONG_USE,
     Json,
     document,
-    explained,
     fail,
     stderr,
     stdout,
-    surroundings,
 )
 from pipeline.contract import topics as contract_topics
 from pipeline.contract.bundle import load_bundle

@@ -16,16 +16,8 @@ import typer
 from connectors.addressing import Addressing, UnaddressableError
 from pipeline.cli.events import read_events
 from pipeline.cli.listing import iso, table, terminal_width, wrapped
-from pipeline.cli.terminal import (
-    FOUND,
-    WRONG_USE,
-    Json,
-    document,
-    explained,
-    fail,
-    inspected,
-    surroundings,
-)
+from pipeline.cli.surroundings import explained, inspected, surroundings
+from pipeline.cli.terminal import FOUND, WRONG_USE, Json, document, fail
 from pipeline.cli.times import END_OF_TIME, moment, since_ms
 from pipeline.contract import codec, names
 from pipeline.contract import topics as contract_topics
@@ -39,6 +31,7 @@ from pipeline.operations.proof.evidence import TopicEvidence
 from pipeline.operations.trail import Entry, Story, meaning
 
 Record = dict[str, Any]
+commands = typer.Typer(no_args_is_help=True)
 audit = typer.Typer(no_args_is_help=True, help="What was decided, by whom, and why.")
 _WAIT_S: Final = 30.0
 _ASK_S: Final = 0.2
@@ -219,6 +212,7 @@ def _standing(standing: list[Record]) -> Iterator[str]:
     yield from table(heading, rows, cut=(0, 5), width=None if width is None else width - 2)
 
 
+@commands.command()
 def claims(
     platform: Annotated[str, typer.Option(help="Whose claims.")],
     since: Annotated[
@@ -277,6 +271,7 @@ def _claimed(platform: str, found: list[Entry], limit: int) -> Iterator[str]:
     )
 
 
+@commands.command()
 def send(
     file: Annotated[Path, typer.Argument(help="JSON: one raw event, or a list in order.")],
     *,
