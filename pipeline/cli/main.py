@@ -45,7 +45,7 @@ class _Commands(LazyGroup):
             "pipeline.cli.trail", "List a platform's own claims and what became of them."
         ),
         "send": Place(
-            "pipeline.cli.trail",
+            "pipeline.cli.send",
             "Send raw events to the running stack and show what became of each.",
         ),
         "demo": Place(

@@ -5,6 +5,9 @@ Must never hold a command, or import what takes time to load: help is shown with
 
 from __future__ import annotations
 
+import contextlib
+import signal
+from collections.abc import Iterator
 from typing import Annotated, Any, Final, NoReturn
 
 import orjson
@@ -35,3 +38,15 @@ def document(content: Any) -> None:
     """Print one JSON document."""
     options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
     typer.echo(orjson.dumps(content, option=options, default=str).decode())
+
+
+@contextlib.contextmanager
+def interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
+    """Have signals interrupt what is done here, as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    for number in numbers:
+        signal.signal(number, interrupt)
+    yield
