@@ -68,12 +68,17 @@ class Addressing:
         return Address(self._topics[name], self._key(record).encode())
 
     def zone_of(self, platform: str, stop: Record) -> str | None:
-        """IANA zone of the site that a platform's stop names, if the bundle knows it."""
+        """IANA zone of the site that a platform's stop names, if the bundle knows it.
+
+        For a platform that serves several tenants, the zone in which their sites agree.
+        """
         known = self._policy.platforms.get(platform)
         if known is None:
             return None
-        site = self._policy.site_of(known, cast("Any", stop))
-        return None if site is None else site.zone
+        tenants = [known.tenant] if known.tenant else known.accounts.values()
+        sites = [self._policy.site_of(known, tenant, cast("Any", stop)) for tenant in tenants]
+        zones = {site.zone for site in sites if site is not None}
+        return zones.pop() if len(zones) == 1 else None
 
     def _key(self, record: Record) -> str:
         tenant = self._tenant(record)

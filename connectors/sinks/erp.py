@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import httpx
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException
-from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka import KafkaError, KafkaException
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -29,13 +29,13 @@ from connectors.sinks.courier import Courier, ErpClient
 from connectors.sinks.database import database_url, open_outbox
 from connectors.sinks.decoding import Decoder
 from connectors.sinks.engines import reading_only
-from connectors.sinks.erp_intake import Intake, epochs_in_force
+from connectors.sinks.erp_intake import ErpIntake, epochs_in_force
+from connectors.sinks.following import follow
+from connectors.sinks.outages import OUTAGES, Waits, sentence
 from connectors.sinks.outbox import Outbox
 from connectors.sinks.outbox_tables import SINK
 from connectors.sinks.postings import load_postings
-from pipeline.contract.names import APPROVED, data_root
-from pipeline.kafka import clients
-from pipeline.kafka.errors import UnreachableError
+from pipeline.contract.names import data_root
 from pipeline.kafka.registry import Registry
 from pipeline.settings import Settings
 from pipeline.telemetry.endpoints import exposed
@@ -45,13 +45,7 @@ from pipeline.web.stopping import stopped_by_signals
 BEGINNING: Final = "beginning"
 NOW: Final = "now"
 BATCH_RECORDS_MAX: Final = 500
-LINGER_S: Final = 0.02
-TELL_S: Final = 2.0
-"""How often the outbox is told how the sink is."""
-ANSWER_S: Final = 3.0
-BACK_OFF_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 
-_OUTAGES = (UnreachableError, KafkaException, SQLAlchemyError, OSError)
 _log = structlog.get_logger(__name__)
 
 
@@ -155,7 +149,7 @@ class ErpSink:
             OutboxError: the outbox belongs to another cluster or version.
 
         """
-        waits = _Waits(stop)
+        waits = Waits(stop)
         engine = None
         while engine is None and not stop.is_set():
             try:
@@ -172,9 +166,8 @@ class ErpSink:
             while not stop.is_set():
                 try:
                     with Registry.of(self._settings, self._registry_url) as registry:
-                        intake = Intake(engine, outbox, Decoder(registry))
-                        self._follow(intake, courier, stop)
-                except (FencedError, *_OUTAGES) as error:
+                        self._follow(engine, outbox, Decoder(registry), courier, stop)
+                except (FencedError, *OUTAGES) as error:
                     self._say(engine, "waiting", outage(error))
                     waits.wait()
         engine.dispose()
@@ -215,59 +208,33 @@ class ErpSink:
         if failures:
             raise failures[0]
 
-    def _follow(self, intake: Intake, courier: Courier, stop: threading.Event) -> None:
+    def _follow(
+        self,
+        engine: Engine,
+        outbox: Outbox,
+        decoder: Decoder,
+        courier: Courier,
+        stop: threading.Event,
+    ) -> None:
         """One consumer, from its first question to its end."""
-        consumer = clients.consumer(
+        group = self._settings.erp_group
+        tell = partial(self._tell, engine, outbox)
+        follow(
+            ErpIntake(engine, outbox, decoder, courier, self._metrics, self._cut_over_ms, tell),
             self._settings,
             self._bootstrap,
-            self._settings.erp_group,
-            "error",
-            **{
-                # A worker that was killed is back at once, without waiting for its session to end
-                "group.instance.id": f"{self._settings.erp_group}-{self._settings.erp_slot}",
-                "session.timeout.ms": 6_000,
-                "heartbeat.interval.ms": 2_000,
-                "max.poll.interval.ms": 120_000,
-                "fetch.wait.max.ms": 100,
-                "fetch.queue.backoff.ms": 50,
-            },
+            stop,
+            group=group,
+            records_max=BATCH_RECORDS_MAX,
+            # A worker that was killed is back at once, without waiting for its session to end
+            **{"group.instance.id": f"{group}-{self._settings.erp_slot}"},
         )
 
-        def assigned(_consumer: Consumer, partitions: list[KafkaPartition]) -> None:
-            positions, epochs = intake.claim([item.partition for item in partitions])
-            courier.own(epochs)
-            consumer.assign(positions)
-
-        def lost(_consumer: Consumer, partitions: list[KafkaPartition]) -> None:
-            intake.forget(item.partition for item in partitions)
-
-        told = 0.0
-        try:
-            intake.begin(_cluster_id(consumer, self._bootstrap), self._cut_over_ms)
-            consumer.subscribe([APPROVED], on_assign=assigned, on_revoke=lost, on_lost=lost)
-            while not stop.is_set():
-                if time.monotonic() - told > TELL_S:
-                    self._say(intake.engine, "reading")
-                    self._count(intake)
-                    told = time.monotonic()
-                first = consumer.poll(0.25)
-                if first is None:
-                    continue
-                messages = [first, *consumer.consume(BATCH_RECORDS_MAX - 1, LINGER_S)]
-                offsets, taken = intake.take(messages)
-                for outcome, number in taken.items():
-                    name: MetricName = "milepost_sink_records_total"
-                    self._metrics.add(name, number, sink="erp", outcome=outcome.value)
-                if offsets:
-                    courier.wake()
-                    consumer.commit(offsets=offsets, asynchronous=True)  # for lag tools only
-        finally:
-            consumer.close()
-
-    def _count(self, intake: Intake) -> None:
-        """Say how many entries are open."""
-        with reading_only(intake.engine).begin() as connection:
-            counts = intake.outbox.open_entries(connection)
+    def _tell(self, engine: Engine, outbox: Outbox) -> None:
+        """Say that all is well, and how many entries are open."""
+        self._say(engine, "reading")
+        with reading_only(engine).begin() as connection:
+            counts = outbox.open_entries(connection)
         for state, number in counts.items():
             name: MetricName = "milepost_outbox_entries"
             self._metrics.set(name, number, sink="erp", state=state.value)
@@ -288,34 +255,13 @@ class ErpSink:
             connection.execute(new.on_conflict_do_update(index_elements=["id"], set_=values))
 
 
-class _Waits:
-    """Growing, jittered waits; after a quiet while they begin anew."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-        self._failures = 0
-        self._last = time.monotonic()
-
-    def wait(self) -> None:
-        if time.monotonic() - self._last > 2 * BACK_OFF_S[-1]:
-            self._failures = 0
-        wait_s = BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
-        self._failures += 1
-        self._stop.wait(wait_s * random.uniform(0.7, 1.0))  # noqa: S311  spreads reconnects
-        self._last = time.monotonic()
-
-
 def outage(error: BaseException) -> str:
     """What is away, in one sentence for a person."""
-    first = (str(error).partition("\n")[0] or type(error).__name__)[:500]
     if isinstance(error, KafkaException):
         cause: KafkaError = error.args[0]
         if cause.code() in (KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED):  # noqa: SLF001
             return "Another ERP sink runs under this slot: stop it, or set MILEPOST_ERP_SLOT"
-        return f"Kafka does not answer ({cause.name()}: {cause.str()})"
-    if isinstance(error, SQLAlchemyError):
-        return f"The ERP outbox can't be used ({type(error).__name__}: {first})"
-    return first
+    return sentence(error, "The ERP outbox")
 
 
 def _address(settings: Settings) -> str:
@@ -331,16 +277,3 @@ def _address(settings: Settings) -> str:
             "https://erp.example.com/api"
         )
     return settings.erp_url
-
-
-def _cluster_id(consumer: Consumer, bootstrap: str) -> str:
-    """The cluster's id, once the topic is there."""
-    try:
-        found = consumer.list_topics(timeout=ANSWER_S)
-    except KafkaException as error:
-        raise clients.unreachable(bootstrap, error) from None
-    if APPROVED not in found.topics:
-        raise UnreachableError(
-            f"Kafka at {bootstrap} has no topic {APPROVED}: run `milepost topics apply`"
-        )
-    return str(found.cluster_id)

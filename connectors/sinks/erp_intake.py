@@ -6,153 +6,149 @@ Must never know HTTP or the ERP.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message
-from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka import Consumer
+from confluent_kafka.admin._metadata import ClusterMetadata
 from sqlalchemy import Connection, Engine
 
-from connectors.applied import NOTHING, Claim, TopicPartition
+from connectors.applied import Claim, TopicPartition
+from connectors.sinks.courier import Courier
 from connectors.sinks.database import APPLIED, OutboxError, begin
 from connectors.sinks.decoding import Decoder
-from connectors.sinks.entries import Taken
+from connectors.sinks.following import Incoming, Intake
 from connectors.sinks.outbox import Arrival, Outbox
 from connectors.sinks.postings import utc_text
 from pipeline.contract.codec import UndecodableError
 from pipeline.contract.names import APPROVED
 from pipeline.governance.identity import entity_key
+from pipeline.telemetry.metrics import MetricName, Metrics
 
 _log = structlog.get_logger(__name__)
 
 
-class Intake:
+class ErpIntake(Intake):
     """Takes records into the outbox; holds the claims of this worker's partitions.
 
     Args:
         engine: the outbox's database.
         outbox: its entries.
         decoder: of the approved topic.
+        courier: told what it may send, and when something new is there.
+        metrics: records are counted there.
+        start_ms: from when on a new outbox books.
+        tell: writes down that all is well; called now and then.
 
     """
 
-    def __init__(self, engine: Engine, outbox: Outbox, decoder: Decoder) -> None:
-        self.engine = engine
-        self.outbox = outbox
-        self._decoder = decoder
-        self._claims: dict[int, Claim] = {}
-        self._cut_over_ms = 0
+    topics = (APPROVED,)
 
-    def begin(self, cluster_id: str, start_ms: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        outbox: Outbox,
+        decoder: Decoder,
+        courier: Courier,
+        metrics: Metrics,
+        start_ms: int,
+        tell: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._outbox = outbox
+        self._decoder = decoder
+        self._courier = courier
+        self._metrics = metrics
+        self._cut_over_ms = start_ms
+        self._tell = tell
+        self._claims: dict[TopicPartition, Claim] = {}
+
+    def prepare(self, cluster: ClusterMetadata) -> Sequence[str]:
         """Tie the outbox to its cluster; at the first start, fix from when on it books.
 
         Raises:
             OutboxError: it belongs to another cluster or version.
 
         """
-        with self.engine.begin() as connection:
-            self._cut_over_ms = begin(connection, start_ms, cluster_id)
+        with self._engine.begin() as connection:
+            self._cut_over_ms = begin(connection, self._cut_over_ms, str(cluster.cluster_id))
         _log.info("erp outbox books milestones published from", since=utc_text(self._cut_over_ms))
+        return self.topics
 
-    def claim(self, partitions: Sequence[int]) -> tuple[list[KafkaPartition], dict[int, int]]:
-        """Take partitions over: where to read on, and the epochs to send under."""
-        endpoints = self.outbox.rules.endpoints.values()
+    def claim(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Take partitions over, and have the courier send under the new epochs."""
+        endpoints = self._outbox.rules.endpoints.values()
         honouring = [endpoint.name for endpoint in endpoints if endpoint.honours_keys]
-        with self.engine.begin() as connection:
-            ours = [TopicPartition(APPROVED, partition) for partition in partitions]
-            claims = APPLIED.claim(connection, ours)
+        with self._engine.begin() as connection:
+            claims = APPLIED.claim(connection, partitions)
             for at, claim in claims.items():
-                self.outbox.adopt(connection, at.partition, claim.epoch, honouring)
-        self._claims = {at.partition: claim for at, claim in claims.items()}
-        positions = [
-            KafkaPartition(
-                APPROVED,
-                partition,
-                OFFSET_BEGINNING if claim.next_offset == NOTHING else claim.next_offset,
-            )
-            for partition, claim in self._claims.items()
-        ]
-        return positions, {partition: claim.epoch for partition, claim in self._claims.items()}
+                self._outbox.adopt(connection, at.partition, claim.epoch, honouring)
+        self._claims = claims
+        self._courier.own({at.partition: claim.epoch for at, claim in claims.items()})
+        return {at: claim.next_offset for at, claim in claims.items()}
 
-    def forget(self, partitions: Iterable[int]) -> None:
+    def forget(self, partitions: Iterable[TopicPartition]) -> None:
         """Take no more records of these partitions."""
-        for partition in partitions:
-            self._claims.pop(partition, None)
+        for at in partitions:
+            self._claims.pop(at, None)
 
-    def take(self, messages: Sequence[Message]) -> tuple[list[KafkaPartition], Mapping[Taken, int]]:
+    def take(self, records: Sequence[Incoming]) -> dict[TopicPartition, int]:
         """Apply records and move positions in one transaction.
-
-        Returns:
-            The new positions, and how many records became what.
 
         Raises:
             FencedError: another process took a partition over.
-            OutboxError: records were removed before they were read.
             RegistryUnavailableError: a schema can't be asked for now.
             sqlalchemy.exc.SQLAlchemyError: the database can't be written now.
 
         """
-        arrivals = [item for message in messages if (item := self._arrival(message)) is not None]
-        ends = {
-            partition: offset + 1
-            for partition, offset in (
-                (m.partition(), m.offset()) for m in messages if not m.error()
-            )
-            if partition is not None and offset is not None and partition in self._claims
-        }
-        if not ends:
-            return [], {}
-        moved = {}
-        with self.engine.begin() as connection:
-            for partition, end in sorted(ends.items()):
-                at = TopicPartition(APPROVED, partition)
-                moved[partition] = APPLIED.advance(connection, at, self._claims[partition], end)
-            taken = self.outbox.take(connection, arrivals, self._cut_over_ms)
+        ours = [record for record in records if record.at in self._claims]
+        if not ours:
+            return {}
+        arrivals = [self._arrival(item, item.value) for item in ours if item.value is not None]
+        ends = {record.at: record.offset + 1 for record in ours}
+        with self._engine.begin() as connection:
+            moved = {
+                at: APPLIED.advance(connection, at, self._claims[at], end)
+                for at, end in sorted(ends.items())
+            }
+            taken = self._outbox.take(connection, arrivals, self._cut_over_ms)
         self._claims.update(moved)
-        return [KafkaPartition(APPROVED, partition, end) for partition, end in ends.items()], taken
+        for outcome, number in taken.items():
+            name: MetricName = "milepost_sink_records_total"
+            self._metrics.add(name, number, sink="erp", outcome=outcome.value)
+        self._courier.wake()
+        return ends
 
-    def _arrival(self, message: Message) -> Arrival | None:
-        failure, value, partition = message.error(), message.value(), message.partition()
-        if failure is not None:
-            _judge(failure, message)
-            return None
-        if value is None or partition is None or partition not in self._claims:
-            return None
-        offset = message.offset() or 0
-        published_ms = message.timestamp()[1]
+    def tick(self, _consumer: Consumer) -> dict[TopicPartition, int]:
+        """Write down that all is well."""
+        self._tell()
+        return {}
+
+    def removed(self, at: TopicPartition) -> OutboxError:
+        """The error to raise if the topic no longer has what comes next."""
+        return OutboxError(
+            f"{at.topic}[{at.partition}] no longer has the offset where the ERP outbox ends: "
+            "records were removed or the topic was made anew. Book by hand what is missing, then "
+            "start with a new outbox and --from now"
+        )
+
+    def _arrival(self, incoming: Incoming, value: bytes) -> Arrival:
+        partition, offset = incoming.at.partition, incoming.offset
         try:
             record = self._decoder.decode_patiently(APPROVED, value)
         except UndecodableError as error:
-            entity = (message.key() or b"").decode("utf-8", "replace")
+            entity = (incoming.key or b"").decode("utf-8", "replace")
             problem = (
                 f"offset {offset} of {APPROVED}[{partition}] can't be read ({error}): see what it "
                 "says, book it by hand, then withdraw this"
             )
             _log.error("record can't be read", entity=entity, problem=problem)
-            return Arrival(partition, offset, published_ms, entity, None, problem, value)
+            return Arrival(partition, offset, incoming.published_ms, entity, None, problem, value)
         entity = entity_key(record["tenant"], record["entity_type"], record["entity_id"])
-        return Arrival(partition, offset, published_ms, entity, record)
+        return Arrival(partition, offset, incoming.published_ms, entity, record)
 
 
 def epochs_in_force(connection: Connection) -> dict[int, int]:
     """Epoch in force of each partition of the approved topic."""
     positions = APPLIED.positions(connection)
     return {at.partition: item.epoch for at, item in positions.items() if at.topic == APPROVED}
-
-
-def _judge(error: KafkaError, message: Message) -> None:
-    """Tell what ends the session from what the client mends by itself."""
-    code = error.code()
-    if code == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  librdkafka's codes have no other name
-        raise OutboxError(
-            f"{APPROVED}[{message.partition()}] no longer has the offset where the ERP outbox "
-            "ends: records were removed or the topic was made anew. Book by hand what is missing, "
-            "then start with a new outbox and --from now"
-        )
-    if error.fatal() or code in (
-        KafkaError._MAX_POLL_EXCEEDED,  # noqa: SLF001
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-    ):
-        raise KafkaException(error)

@@ -8,7 +8,6 @@ says so in the store. Must never judge a milestone.
 from __future__ import annotations
 
 import contextlib
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -19,17 +18,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.applied import FencedError
 from connectors.portal import tables
-from connectors.portal.following import Session
-from connectors.portal.outages import OUTAGES, sentence
+from connectors.portal.intake import PortalIntake
 from connectors.portal.writer import StoreWriter
 from connectors.sinks.decoding import Decoder
+from connectors.sinks.following import follow
+from connectors.sinks.outages import OUTAGES, Waits, sentence
 from pipeline.kafka.registry import Registry
 from pipeline.settings import Settings
 from pipeline.telemetry.endpoints import exposed
 from pipeline.telemetry.metrics import Metrics
 from pipeline.web.stopping import stopped_by_signals
 
-BACK_OFF_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+BATCH_RECORDS_MAX: Final = 2_000
 
 _log = structlog.get_logger(__name__)
 
@@ -70,23 +70,18 @@ class PortalSink:
 
     def run(self, stop: threading.Event) -> None:
         """Follow the topics until the event is set; outages are waited out."""
-        failures = 0
+        waits = Waits(stop)
         while not stop.is_set():
-            began = time.monotonic()
             try:
                 self._follow(stop)
             except (FencedError, tables.StoreError, *OUTAGES) as error:
                 blocked = isinstance(error, tables.StoreError)
-                self.say("blocked" if blocked else "waiting", sentence(error))
-                if time.monotonic() - began > BACK_OFF_S[-1]:
-                    failures = 0
-                wait_s = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
-                failures += 1
+                self.say("blocked" if blocked else "waiting", sentence(error, "The portal's store"))
+                self._write_down()
+                waits.wait()
             else:
                 self.say("stopped")
-                wait_s = 0.0
-            self._write_down()
-            stop.wait(wait_s * random.uniform(0.7, 1.0))  # noqa: S311  spreads reconnects
+                self._write_down()
 
     def say(self, state: str, detail: str = "") -> None:
         """Note how the sink is: starting, reading, waiting (for an outage), blocked, stopped."""
@@ -108,8 +103,15 @@ class PortalSink:
             self.tell(writer)
             where = self._find()
             with Registry.of(self._settings, where.registry_url) as registry:
-                session = Session(self, writer, Decoder(registry), self._clock_ms, self._metrics)
-                session.run(self._settings, where.bootstrap, stop)
+                follow(
+                    PortalIntake(self, writer, Decoder(registry), self._clock_ms, self._metrics),
+                    self._settings,
+                    where.bootstrap,
+                    stop,
+                    group=self._settings.portal_group,
+                    records_max=BATCH_RECORDS_MAX,
+                    **{"enable.partition.eof": True, "reconnect.backoff.ms": 500},
+                )
         finally:
             engine.dispose()
 

@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from pipeline import settings as configuration
-from pipeline.cli.terminal import FOUND, Json, document, explained, fail
+from pipeline.cli.surroundings import explained
+from pipeline.cli.terminal import FOUND, Json, document, fail
 from pipeline.contract import schemas as contract_schemas
 from pipeline.contract import topics as contract_topics
 from pipeline.contract.names import data_root

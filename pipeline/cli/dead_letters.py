@@ -14,16 +14,8 @@ import orjson
 import typer
 
 from pipeline.cli.listing import iso, table, terminal_width, wrapped
-from pipeline.cli.terminal import (
-    FOUND,
-    WRONG_USE,
-    Json,
-    document,
-    explained,
-    fail,
-    inspected,
-    surroundings,
-)
+from pipeline.cli.surroundings import explained, inspected, surroundings
+from pipeline.cli.terminal import FOUND, WRONG_USE, Json, document, fail
 from pipeline.cli.times import moment, since_ms
 from pipeline.contract import headers, names
 from pipeline.governance.reasons import FailureClass, Reason

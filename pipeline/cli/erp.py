@@ -20,7 +20,8 @@ from connectors.sinks.outbox_desk import UnknownEntryError
 from connectors.sinks.postings import PostingRules, load_postings
 from pipeline import settings as configuration
 from pipeline.cli.listing import iso
-from pipeline.cli.terminal import FOUND, WRONG_USE, Json, document, explained, fail, stdout
+from pipeline.cli.surroundings import explained
+from pipeline.cli.terminal import FOUND, WRONG_USE, Json, document, fail, stdout
 from pipeline.cli.times import moment
 from pipeline.contract.names import data_root
 

@@ -1,7 +1,6 @@
 """`milepost up`, `down`, `status` and `doctor`: the whole of Milepost on this machine.
 
-Lists what runs on the local stack and renders what happens. Must never start a process itself:
-`pipeline.local` does.
+Renders what happens. Must never know which processes run, or start one of them.
 """
 
 from __future__ import annotations
@@ -15,19 +14,28 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Self
+from typing import Annotated, Self
 
-import orjson
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Task
 from rich.table import Table
 from rich.text import Text
 
 from pipeline import settings as configuration
+from pipeline.cli.stack_plan import plan
+from pipeline.cli.terminal import (
+    FOUND,
+    UNREACHABLE,
+    WRONG_USE,
+    Json,
+    document,
+    fail,
+    interrupted_by,
+    stderr,
+    stdout,
+)
 from pipeline.local import ending
 from pipeline.local.artifacts import Artifacts
-from pipeline.local.components import MILEPOST, Component
 from pipeline.local.faults import LocalStackError, StackInUseError
 from pipeline.local.holding import Account, Holding
 from pipeline.local.ports import HOST, Ports, answers, http_answers
@@ -37,49 +45,7 @@ from pipeline.local.system import LocalSystem, Plan
 from pipeline.operations import doctor as examination
 from pipeline.settings import Settings
 
-FINE, FOUND, WRONG_USE, UNREACHABLE = 0, 1, 2, 3
-
 commands = typer.Typer(no_args_is_help=True, help="The whole of Milepost on this machine.")
-_stderr = Console(stderr=True)
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-
-
-def plan(where: Addresses, ports: Ports, settings: Settings, *, traffic: bool) -> Plan:
-    """List what `milepost up` runs: first the steps in this order, then the processes."""
-    portal = settings.portal_port or ports.choose("portal")
-    webhook = settings.webhook_port or ports.choose("webhook")
-    erp = ports.choose("erp")
-    env = {
-        "MILEPOST_BOOTSTRAP_SERVERS": where.bootstrap,
-        "MILEPOST_REGISTRY_URL": where.registry_url,
-        "MILEPOST_STATE_DIR": str(settings.state_dir.absolute()),
-        "MILEPOST_PORTAL_PORT": str(portal),
-        "MILEPOST_WEBHOOK_PORT": str(webhook),
-        "MILEPOST_ERP_URL": settings.erp_url or f"http://{HOST}:{erp}",
-    }
-
-    def ours(name: str, *arguments: str, port: int | None = None) -> Component:
-        url = None if port is None else f"http://{HOST}:{port}"
-        health = None if url is None else f"{url}/healthz"
-        return Component(name, (*MILEPOST, *arguments), env, url=url, ready_url=health)
-
-    steps = (
-        ours("topics", "topics", "apply"),
-        ours("schemas", "schemas", "register"),
-        ours("policy", "policy", "publish"),
-    )
-    components = [
-        ours("governor", "run", "governor"),
-        ours("portal", "run", "portal", port=portal),
-        ours("webhook", "run", "source", "webhook", port=webhook),
-        ours("mailbox", "run", "source", "mailbox"),
-    ]
-    if settings.erp_url is None:
-        components.append(ours("simulated-erp", "run", "simulated-erp", str(erp), port=erp))
-    components.append(ours("erp-sink", "run", "sink", "erp"))
-    if traffic:
-        components.append(ours("traffic", "simulate", "--forever"))
-    return Plan(steps, components)
 
 
 @commands.command()
@@ -116,14 +82,14 @@ def down(
     with _explained():
         folder = configuration.load().state_dir
         stopped = ending.end(folder)
-        _stderr.print(f"Stopped the stack in {folder}" if stopped else f"Nothing runs in {folder}")
+        stderr.print(f"Stopped the stack in {folder}" if stopped else f"Nothing runs in {folder}")
         if wipe_data:
             wipe(folder)
-            _stderr.print(f"Removed all data in {folder}")
+            stderr.print(f"Removed all data in {folder}")
 
 
 @commands.command()
-def status(*, as_json: _Json = False) -> None:
+def status(*, as_json: Json = False) -> None:
     """Show what runs in the state directory; ends with 1 if nothing does, 3 if it is ill."""
     with _explained():
         folder = configuration.load().state_dir
@@ -131,39 +97,39 @@ def status(*, as_json: _Json = False) -> None:
         answering = account is not None and account.ready and _answers(account)
         if as_json:
             found = {} if account is None else asdict(account)
-            _print_json(
+            document(
                 {"state_dir": str(folder), "running": account is not None}
                 | {"answers": answering}
                 | found
             )
         elif account is None:
-            _stderr.print(f"Nothing runs in {folder}: start it with `milepost up`")
+            stderr.print(f"Nothing runs in {folder}: start it with `milepost up`")
         else:
-            Console().print(_table(account))
+            stdout.print(_table(account))
             if not answering:
-                _stderr.print("Kafka or the registry does not answer (yet)")
+                stderr.print("Kafka or the registry does not answer (yet)")
     if account is None:
         raise typer.Exit(FOUND)
-    raise typer.Exit(FINE if answering else UNREACHABLE)
+    raise typer.Exit(0 if answering else UNREACHABLE)
 
 
 @commands.command()
-def doctor(*, as_json: _Json = False) -> None:
+def doctor(*, as_json: Json = False) -> None:
     """Examine the Kafka and the registry in use: what is wrong, why it matters, what to do."""
     with _explained():
         settings = configuration.load()
         where = addresses(settings)
         if where is None:
-            _fail(
+            fail(
                 "No Kafka to examine: start one with `milepost up`, or set "
                 "MILEPOST_BOOTSTRAP_SERVERS and MILEPOST_REGISTRY_URL",
                 UNREACHABLE,
             )
         patient = examination.Patient(settings, where.bootstrap, where.registry_url)
-        with _stderr.status("Examining"):
+        with stderr.status("Examining"):
             report = examination.examine(patient)
     if as_json:
-        _print_json(report.as_data())
+        document(report.as_data())
     else:
         _print_report(report)
     raise typer.Exit(_verdict(report))
@@ -191,8 +157,8 @@ def _up(settings: Settings, *, traffic: bool, bare: bool, brokers: int) -> None:
             shown.done()
             account = Holding(settings.state_dir).read()
             if account is not None:
-                Console().print(_table(account))
-                _stderr.print("Everything is up. Ctrl-C ends it.")
+                stdout.print(_table(account))
+                stderr.print("Everything is up. Ctrl-C ends it.")
             system.watch(threading.Event())
         finally:
             shown(Step("Stopping"))
@@ -221,8 +187,8 @@ def _up_detached(settings: Settings, options: list[str]) -> None:
     if account is None:
         sys.stderr.write(log_path.read_text("utf-8", "replace"))
         raise typer.Exit(process.returncode or UNREACHABLE)
-    Console().print(_table(account))
-    _stderr.print("Everything is up. `milepost down` ends it.")
+    stdout.print(_table(account))
+    stderr.print("Everything is up. `milepost down` ends it.")
 
 
 def _wait_complete(process: subprocess.Popen[bytes], folder: Path) -> Account | None:
@@ -237,16 +203,11 @@ def _wait_complete(process: subprocess.Popen[bytes], folder: Path) -> Account | 
 @contextlib.contextmanager
 def _ending_on_signals() -> Iterator[None]:
     """End in order on SIGTERM and when the terminal goes, as on Ctrl-C."""
-
-    def end(_number: int, _frame: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end)
     try:
-        yield
+        with interrupted_by(signal.SIGTERM, signal.SIGHUP):
+            yield
     except KeyboardInterrupt:
-        _stderr.print("Stopped.")
+        stderr.print("Stopped.")
 
 
 @contextlib.contextmanager
@@ -254,14 +215,9 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except (configuration.SettingsError, StackInUseError) as error:
-        _fail(str(error), WRONG_USE)
+        fail(str(error), WRONG_USE)
     except LocalStackError as error:
-        _fail(str(error), UNREACHABLE)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    _stderr.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(code)
+        fail(str(error), UNREACHABLE)
 
 
 class _Amount(DownloadColumn):
@@ -280,7 +236,7 @@ class _Shown:
             SpinnerColumn(),
             BarColumn(),
             _Amount(),
-            console=_stderr,
+            console=stderr,
             transient=True,
         )
         self._task = self._progress.add_task("", visible=False)
@@ -327,26 +283,21 @@ def _table(account: Account) -> Table:
     return table
 
 
-def _print_json(document: dict[str, Any]) -> None:
-    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
-
-
 def _print_report(report: examination.Report) -> None:
-    console = Console()
     for line in report.checked:
-        console.print(f"[green]✓[/green] {line}", highlight=False)
+        stdout.print(f"[green]✓[/green] {line}", highlight=False)
     for finding in report.findings:
         colour = "yellow" if finding.severity is examination.Severity.WARNING else "red"
-        console.print(f"[{colour}]✗ {finding.severity}[/{colour}]", end=" ")
-        console.print(finding.what, markup=False, highlight=False)
-        console.print(f"    why: {finding.why}", markup=False, highlight=False)
-        console.print(f"    do: {finding.remedy}", markup=False, highlight=False)
+        stdout.print(f"[{colour}]✗ {finding.severity}[/{colour}]", end=" ")
+        stdout.print(finding.what, markup=False, highlight=False)
+        stdout.print(f"    why: {finding.why}", markup=False, highlight=False)
+        stdout.print(f"    do: {finding.remedy}", markup=False, highlight=False)
 
 
 def _verdict(report: examination.Report) -> int:
     if report.unreachable:
         return UNREACHABLE
-    return FOUND if report.findings else FINE
+    return FOUND if report.findings else 0
 
 
 if __name__ == "__main__":

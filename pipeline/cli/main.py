@@ -1,6 +1,4 @@
-"""The command `milepost`. Mounts the commands of each area. Must never hold one of its own but
-`settings` and `--version`.
-"""
+"""The command `milepost`: where each command is. Must never hold one of its own, or import one."""
 
 from __future__ import annotations
 
@@ -8,40 +6,82 @@ import contextlib
 import io
 import logging
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import typer
-from rich.table import Table
 
 from pipeline import settings as configuration
-from pipeline.cli import contract, dead_letters, demo, erp, local, policy, run, trail, verify
-from pipeline.cli.terminal import Json, document, stdout
-from pipeline.settings import PREFIX, Settings, SettingsError
+from pipeline.cli.loading import LazyGroup, Place
+from pipeline.settings import SettingsError
 from pipeline.telemetry import logs
 
 _PROCESSES: Final = frozenset({"run", "up", "demo", "simulate"})
 
+
+class _Commands(LazyGroup):
+    """The commands, in the order in which help shows them."""
+
+    places: ClassVar[Mapping[str, Place]] = {
+        "up": Place(
+            "pipeline.cli.local",
+            "Start Kafka, the registry and Milepost, and keep them running until Ctrl-C.",
+        ),
+        "down": Place("pipeline.cli.local", "Stop the stack that runs in the state directory."),
+        "status": Place(
+            "pipeline.cli.local",
+            "Show what runs in the state directory; ends with 1 if nothing does, 3 if it is ill.",
+        ),
+        "doctor": Place(
+            "pipeline.cli.local",
+            "Examine the Kafka and the registry in use: what is wrong, why it matters, what to do.",
+        ),
+        "verify": Place(
+            "pipeline.cli.verify",
+            "Prove from the topics alone that nothing was lost, doubled or altered.",
+        ),
+        "claims": Place(
+            "pipeline.cli.trail", "List a platform's own claims and what became of them."
+        ),
+        "send": Place(
+            "pipeline.cli.send",
+            "Send raw events to the running stack and show what became of each.",
+        ),
+        "demo": Place(
+            "pipeline.cli.demo",
+            "Govern a manufacturer's events on a real Kafka, and compare before and after.",
+        ),
+        "simulate": Place(
+            "pipeline.cli.demo", "Send a simulated manufacturer's events to the running stack."
+        ),
+        "settings": Place(
+            "pipeline.cli.environment",
+            "List every setting: environment variable, default, meaning.",
+        ),
+        "topics": Place(
+            "pipeline.cli.contract", "Topics: what is declared and what a cluster has.", "topics"
+        ),
+        "schemas": Place("pipeline.cli.contract", "Schemas: check them, register them.", "schemas"),
+        "policy": Place(
+            "pipeline.cli.policy", "Who may say what: check, explain, publish.", "commands"
+        ),
+        "run": Place("pipeline.cli.run", "Run one of Milepost's processes.", "commands"),
+        "audit": Place("pipeline.cli.trail", "What was decided, by whom, and why.", "audit"),
+        "dead-letters": Place(
+            "pipeline.cli.dead_letters", "Records that could not be governed.", "commands"
+        ),
+        "erp": Place("pipeline.cli.erp", "The ERP sink's outbox: look and decide.", "commands"),
+    }
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Governed logistics milestones on Kafka.",
 )
-for command in local.commands.registered_commands:
-    app.registered_commands.append(command)
-app.add_typer(contract.topics, name="topics")
-app.add_typer(contract.schemas, name="schemas")
-app.add_typer(policy.commands, name="policy")
-app.add_typer(run.commands, name="run")
-app.add_typer(trail.audit, name="audit")
-app.add_typer(dead_letters.commands, name="dead-letters")
-app.add_typer(erp.commands, name="erp")
-app.command()(verify.verify)
-app.command()(trail.claims)
-app.command()(trail.send)
-app.command()(demo.demo)
-app.command()(demo.simulate)
 
 
 def _version(value: bool) -> None:  # noqa: FBT001  typer's signature
@@ -77,28 +117,6 @@ def options(
     # Who asks one question gets one answer: a client's remarks on a broker are for long runs
     asks = context.invoked_subcommand not in _PROCESSES
     logging.getLogger("milepost.kafka").setLevel(logging.CRITICAL if asks else logging.NOTSET)
-
-
-@app.command()
-def settings(*, as_json: Json = False) -> None:
-    """List every setting: environment variable, default, meaning."""
-    rows = [
-        {
-            "variable": PREFIX + name.upper(),
-            "default": "" if field.default is None else str(field.default),
-            "meaning": field.description or "",
-        }
-        for name, field in Settings.model_fields.items()
-    ]
-    if as_json:
-        document({"settings": rows})
-        return
-    shown = Table(title="Settings of Milepost, read from the environment")
-    for column in ("variable", "default", "meaning"):
-        shown.add_column(column, overflow="fold")
-    for row in rows:
-        shown.add_row(row["variable"], row["default"], row["meaning"])
-    stdout.print(shown)
 
 
 def main() -> None:

@@ -16,14 +16,8 @@ import typer
 from pipeline import settings as configuration
 from pipeline.cli.events import read_events
 from pipeline.cli.listing import iso, table, terminal_width, wrapped
-from pipeline.cli.terminal import (
-    FOUND,
-    Json,
-    document,
-    explained,
-    fail,
-    surroundings,
-)
+from pipeline.cli.surroundings import explained, surroundings
+from pipeline.cli.terminal import FOUND, Json, document, fail
 from pipeline.contract import policy_lint
 from pipeline.contract import topics as contract_topics
 from pipeline.contract.bundle import LoadedBundle, Rule, load_files

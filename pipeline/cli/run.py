@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from pipeline import settings as configuration
-from pipeline.cli.terminal import WRONG_USE, explained, fail, stderr, surroundings
+from pipeline.cli.surroundings import explained, surroundings
+from pipeline.cli.terminal import WRONG_USE, fail, stderr
 from pipeline.kafka.registry import Registry
 from pipeline.lane.supervisor import supervise
 from pipeline.streams import governor as governing

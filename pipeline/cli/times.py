@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -53,3 +54,8 @@ def _parsed(text: str) -> int | None:
     except ValueError:
         return None
     return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def now_ms() -> int:
+    """The time, ms UTC."""
+    return time.time_ns() // 1_000_000

@@ -1,37 +1,23 @@
-"""`milepost audit`, `claims` and `send`: the ledger in words.
+"""`milepost audit` and `claims`: the ledger in words.
 
 Must never decide what a record means: `pipeline.operations.trail` tells.
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
-from connectors.addressing import Addressing, UnaddressableError
-from pipeline.cli.events import read_events
 from pipeline.cli.listing import iso, table, terminal_width, wrapped
-from pipeline.cli.terminal import (
-    FOUND,
-    WRONG_USE,
-    Json,
-    document,
-    explained,
-    fail,
-    inspected,
-    surroundings,
-)
+from pipeline.cli.surroundings import explained, inspected
+from pipeline.cli.terminal import FOUND, Json, document, fail
 from pipeline.cli.times import END_OF_TIME, moment, since_ms
-from pipeline.contract import codec, names
 from pipeline.contract import topics as contract_topics
 from pipeline.governance.vocabulary import Disposition
-from pipeline.kafka import bundles, clients
-from pipeline.kafka.registry import Registry
+from pipeline.kafka import clients
 from pipeline.operations import trail
 from pipeline.operations.dead_letters import Filter, Letter
 from pipeline.operations.dead_letters import read as read_letters
@@ -39,9 +25,8 @@ from pipeline.operations.proof.evidence import TopicEvidence
 from pipeline.operations.trail import Entry, Story, meaning
 
 Record = dict[str, Any]
+commands = typer.Typer(no_args_is_help=True)
 audit = typer.Typer(no_args_is_help=True, help="What was decided, by whom, and why.")
-_WAIT_S: Final = 30.0
-_ASK_S: Final = 0.2
 
 
 @audit.command()
@@ -219,6 +204,7 @@ def _standing(standing: list[Record]) -> Iterator[str]:
     yield from table(heading, rows, cut=(0, 5), width=None if width is None else width - 2)
 
 
+@commands.command()
 def claims(
     platform: Annotated[str, typer.Option(help="Whose claims.")],
     since: Annotated[
@@ -275,82 +261,3 @@ def _claimed(platform: str, found: list[Entry], limit: int) -> Iterator[str]:
         below=(4, 5),
         width=width,
     )
-
-
-def send(
-    file: Annotated[Path, typer.Argument(help="JSON: one raw event, or a list in order.")],
-    *,
-    as_json: Json = False,
-) -> None:
-    """Send raw events to the running stack and show what became of each."""
-    with explained(), inspected() as evidence:
-        settings, where = surroundings()
-        events = read_events(file)
-        bundle = bundles.in_force(settings, where.bootstrap)
-        if bundle is None:
-            fail("No policy bundle is in force: run `milepost policy publish`", FOUND)
-        with Registry.of(settings, where.registry_url) as registry:
-            outgoing = _outgoing(file, events, Addressing(bundle), registry)
-        start = {
-            number: evidence.span(names.DECISIONS, number).end
-            for number in evidence.partitions(names.DECISIONS)
-        }
-        sent = clients.deliver(clients.producer(settings, where.bootstrap), outgoing)
-        found = _await(evidence, sent, start)
-        judged = [found.get(position) for position in sent]
-        if as_json:
-            document({"events": [None if e is None else e.document() for e in judged]})
-        else:
-            for event, entry in zip(events, judged, strict=True):
-                typer.echo(_judged(event, entry))
-        if None in judged:
-            fail(
-                f"Not everything was decided within {_WAIT_S:g} s: is a governor running?"
-                " `milepost audit show` tells later what became of it.",
-                FOUND,
-            )
-
-
-def _outgoing(
-    file: Path, events: list[Record], addressing: Addressing, registry: Registry
-) -> list[clients.Outgoing]:
-    outgoing = []
-    for position, event in enumerate(events, 1):
-        try:
-            address = addressing.address(event)
-        except UnaddressableError as error:
-            fail(f"{file}, event {position}: {error}", WRONG_USE)
-        number = registry.id_for(names.subject(address.topic), "raw-event")
-        value = codec.encode(event, codec.committed("raw-event"), number)
-        outgoing.append(clients.Outgoing(address.topic, value, address.key))
-    return outgoing
-
-
-def _await(
-    evidence: TopicEvidence, sent: list[clients.Position], start: Mapping[int, int]
-) -> dict[clients.Position, Entry]:
-    """What became of the records, once all are decided or the time is up."""
-    limit = time.monotonic() + _WAIT_S
-    while True:
-        found = trail.decided(evidence, sent, start)
-        if len(found) == len(set(sent)) or time.monotonic() > limit:
-            return found
-        time.sleep(_ASK_S)
-
-
-def _judged(event: Record, entry: Entry | None) -> str:
-    if entry is None:
-        return f"{event['event_id']}: not decided yet"
-    row = entry.verdict
-    lines = [f"{event['event_id']}: {entry.fate} ({entry.reason}): {meaning(entry.reason)}."]
-    lines.append(f"  entity       {row['entity'] or 'not known'}")
-    said = f"{event['native_status']} of {event['platform']}"
-    lines.append(f"  said         {said}, {entry.event_type or 'which means nothing known'}")
-    if row["rule"]:
-        lines.append(f"  rule         {row['rule']} of bundle {entry.policy_version}")
-    if row["revision"]:
-        lines.append(f"  published    {row['milestone_id']} revision {row['revision']}")
-    if row["deadline"] is not None and entry.fate == Disposition.HELD:
-        lines.append(f"  held until   {iso(row['deadline'])}")
-    lines.append(f"  written      {entry.topic}[{entry.partition}]@{entry.offset}")
-    return "\n".join(lines)

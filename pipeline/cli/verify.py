@@ -7,13 +7,16 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from pipeline.cli.terminal import FOUND, Json, document, explained, inspected, stderr
+from pipeline.cli.surroundings import explained, inspected
+from pipeline.cli.terminal import FOUND, Json, document, stderr
 from pipeline.contract import topics as contract_topics
 from pipeline.operations import verify as auditing
 
+commands = typer.Typer(no_args_is_help=True)
 _LOST = "lost"
 
 
+@commands.command()
 def verify(
     *,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,

@@ -146,7 +146,7 @@ def _platforms(loaded: LoadedBundle, declared: Declared) -> Iterator[Finding]:
 def _sites(loaded: LoadedBundle) -> Iterator[Finding]:
     heading = loaded.bundle.heading
     countries = {country for listed in heading.regions.values() for country in listed}
-    owners: dict[tuple[str, str], str] = {}
+    owners: dict[tuple[str, str, str], str] = {}
     for position, row in enumerate(loaded.bundle.sites):
         at = ("sites", position)
         if row.region is None and row.country not in countries:
@@ -162,14 +162,17 @@ def _sites(loaded: LoadedBundle) -> Iterator[Finding]:
         yield from _unknown(loaded, (SITES, at), tenants, known, "tenant", "Correct the name")
         for listed, codes in row.codes.items():
             for code in codes:
-                other = owners.setdefault((listed, code.upper()), row.id)
-                if other != row.id:
+                meant = {
+                    owners.setdefault((tenant, listed, code.upper()), row.id)
+                    for tenant in tenants or heading.tenants
+                }
+                for other in sorted(meant - {row.id}):
                     yield loaded.finding(
                         SITES,
                         (*at, "codes"),
                         f"code {code} of list {listed!r}",
                         f"it means {other} already",
-                        "A code means one site",
+                        "A code means one site of a tenant",
                     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from pipeline.contract import names
@@ -46,14 +46,14 @@ def compile_policy(bundle: Bundle) -> Policy:
         dialects=_dialects(bundle.dialects),
         sites={row.id: _site(row, countries) for row in bundle.sites},
         site_codes={
-            (listed, code.upper()): row.id
-            for row in bundle.sites
+            (tenant, listed, code.upper()): row.id
+            for tenant, row in _sites_by_tenant(bundle)
             for listed, codes in row.codes.items()
             for code in codes
         },
         site_towns={
-            (row.city.upper(), row.subdivision.upper(), row.country.upper()): row.id
-            for row in bundle.sites
+            (tenant, row.city.upper(), row.subdivision.upper(), row.country.upper()): row.id
+            for tenant, row in _sites_by_tenant(bundle)
             if row.city
         },
         countries=countries,
@@ -116,6 +116,17 @@ def _site(row: SiteModel, countries: Mapping[str, str]) -> Site:
         city=row.city,
         subdivision=row.subdivision,
     )
+
+
+def _sites_by_tenant(bundle: Bundle) -> Iterator[tuple[str, SiteModel]]:
+    """Each site under each tenant that it is a place of; a tenant's own ones come last."""
+    for row in bundle.sites:
+        if row.tenant is None:
+            for tenant in bundle.heading.tenants:
+                yield tenant, row
+    for row in bundle.sites:
+        if row.tenant is not None:
+            yield row.tenant, row
 
 
 def _dialects(dialects: list[Dialect]) -> dict[str, dict[str, tuple[DialectRow, ...]]]:

@@ -90,7 +90,7 @@ def replan(policy: Policy, entity: Entity) -> bool:
         spoken = item.spoken
         platform = policy.platforms.get(spoken.claim.body["platform"])
         if platform is not None and item.lists:
-            stops = plan_stops(policy, platform, spoken.subject["stops"])
+            stops = plan_stops(policy, platform, entity.name.tenant, spoken.subject["stops"])
             plans.append(Plan(item.occurred, spoken.stated, stops, item.stands))
         if item.stands:
             orders = _orders(policy, entity, spoken.subject) or orders

@@ -42,7 +42,7 @@ class Place(NamedTuple):
 NOWHERE: Final = Place(None, None, None)
 
 
-def place_of(policy: Policy, platform: Platform, entity: Entity | None, body: RawEvent) -> Place:
+def place_of(policy: Policy, platform: Platform, entity: Entity, body: RawEvent) -> Place:
     """Resolve a claim's place by the site table and the shipment's stop lists.
 
     A stop number only helps to find the place. A list's second visit to a place is `PLACE#2`.
@@ -50,11 +50,12 @@ def place_of(policy: Policy, platform: Platform, entity: Entity | None, body: Ra
     stop = body["stop"]
     if stop is None:
         return NOWHERE
-    site = policy.site_of(platform, stop)
+    tenant = entity.name.tenant
+    site = policy.site_of(platform, tenant, stop)
     for plan in _searched(entity, body["occurred"]):
         found = _match(plan.stops, stop, site)
         if found is not None:
-            site = site or policy.sites.get(site_of(found.place))
+            site = site or policy.site(tenant, site_of(found.place))
             return Place(found.place, site, stop["role"] or found.stop["role"])
     return Place(None if site is None else site.id, site, stop["role"])
 
@@ -64,9 +65,9 @@ def site_of(place: str) -> str:
     return place.partition("#")[0]
 
 
-def _searched(entity: Entity | None, occurred: int) -> Iterable[Plan]:
+def _searched(entity: Entity, occurred: int) -> Iterable[Plan]:
     """The stop list in force, then the earlier ones, then the later ones."""
-    plans = [] if entity is None else entity.plans
+    plans = entity.plans
     if len(plans) < 2:
         return plans
     now = _in_force(plans, occurred)
@@ -188,12 +189,14 @@ def written(kind: EventType, body: RawEvent, *, by_role: bool) -> str:
     return "/".join("" if part is None else str(part) for part in parts)
 
 
-def plan_stops(policy: Policy, platform: Platform, stops: list[Stop]) -> tuple[PlannedStop, ...]:
+def plan_stops(
+    policy: Policy, platform: Platform, tenant: str, stops: list[Stop]
+) -> tuple[PlannedStop, ...]:
     """A tender's stop list, every place resolved, repeated visits numbered from the second."""
     planned: list[PlannedStop] = []
     visits: dict[str, int] = {}
     for position, stop in enumerate(stops, 1):
-        site = policy.site_of(platform, stop)
+        site = policy.site_of(platform, tenant, stop)
         named = (stop["location"] or stop["city"] or stop["name"] or f"?{position}").strip()
         text = site.id if site is not None else named.replace("#", "")
         visits[text] = visits.get(text, 0) + 1

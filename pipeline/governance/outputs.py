@@ -269,7 +269,7 @@ def _stop(policy: Policy, entity: Entity, occurrence: Occurrence, spoken: Spoken
     stop = spoken.subject["stop"]
     place = _place(policy, occurrence) or spoken.place
     planned = next((item for item in entity.stops if item.place == place), None)
-    site = policy.sites.get(site_of(place)) if place else None
+    site = policy.site(entity.name.tenant, site_of(place)) if place else None
     if stop is None and planned is None and site is None:
         return None
     said = stop or (NO_STOP if planned is None else planned.stop)

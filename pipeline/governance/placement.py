@@ -163,7 +163,8 @@ def _read(
     if kind.entity_type != entity.name.type:
         detail = f"{kind.name} is about a {kind.entity_type}, the record names a {entity.name.type}"
         raise RefusedError(Reason.FIELD_INVALID, detail, "identity", entity.key)
-    own = None if kind.by_stop else policy.site_of(platform, subject["stop"])
+    tenant = entity.name.tenant
+    own = None if kind.by_stop else policy.site_of(platform, tenant, subject["stop"])
     place = _default(policy, platform, entity, subject, kind, place)
     site = None if own is None else own.id
     return _Meant(kind, said, place, site, meant.by_role, meant.retracts)
@@ -185,12 +186,14 @@ def _default(
     if not silent:
         return place
     if kind.sets_plan:
-        site = policy.site_of(platform, subject["stops"][0]) if subject["stops"] else None
+        first = subject["stops"][0] if subject["stops"] else None
+        site = policy.site_of(platform, entity.name.tenant, first)
         return Place(None if site is None else site.id, site, place.role)
     only = only_stop(entity, kind.stop_roles, subject["occurred"]) if kind.stop_roles else None
     if only is None:
         return place
-    return Place(only.place, policy.sites.get(site_of(only.place)), only.stop["role"])
+    site = policy.site(entity.name.tenant, site_of(only.place))
+    return Place(only.place, site, only.stop["role"])
 
 
 def _put(

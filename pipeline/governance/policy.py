@@ -153,10 +153,10 @@ class Policy:
     platforms: Mapping[str, Platform]
     dialects: Mapping[str, Mapping[str, tuple[DialectRow, ...]]]
     sites: Mapping[str, Site]
-    site_codes: Mapping[tuple[str, str], str]
-    """Site id by (list, code)."""
-    site_towns: Mapping[tuple[str, str, str], str]
-    """Site id by (city, subdivision, country)."""
+    site_codes: Mapping[tuple[str, str, str], str]
+    """Site id by (tenant, list, code)."""
+    site_towns: Mapping[tuple[str, str, str, str], str]
+    """Site id by (tenant, city, subdivision, country)."""
     countries: Mapping[str, str]
     """Region by country."""
     horizons_ms: Mapping[str, int]
@@ -212,21 +212,26 @@ class Policy:
                     return ResolvedDialect(None, needs_role=True)
         return ResolvedDialect(None)
 
-    def site_of(self, platform: Platform, stop: Stop | None) -> Site | None:
-        """Site that a stop names by code or by town; None: the table doesn't know it."""
+    def site(self, tenant: str, name: str) -> Site | None:
+        """Site with this id, if it is one of the tenant's."""
+        found = self.sites.get(name)
+        return found if found is not None and found.tenant in {None, tenant} else None
+
+    def site_of(self, platform: Platform, tenant: str, stop: Stop | None) -> Site | None:
+        """A tenant's site that a stop names by code or by town; None: the table doesn't know it."""
         if stop is None:
             return None
         code = stop["location"]
         if code:
-            found = self.site_codes.get((platform.site_list, code.upper())) or self.site_codes.get(
-                ("", code.upper())
-            )
-            if found is not None:
-                return self.sites[found]
+            for listed in (platform.site_list, ""):
+                found = self.site_codes.get((tenant, listed, code.upper()))
+                if found is not None:
+                    return self.sites[found]
         city = stop["city"]
         if city:
             country = stop["country"] or platform.country or ""
-            town = (city.upper(), (stop["subdivision"] or "").upper(), country.upper())
+            subdivision = stop["subdivision"] or ""
+            town = (tenant, city.upper(), subdivision.upper(), country.upper())
             found = self.site_towns.get(town)
             if found is not None:
                 return self.sites[found]

@@ -64,3 +64,17 @@ def test_zones_of_stops():
     assert ADDRESSING.zone_of("carrier-scac", town) == "America/New_York"
     assert ADDRESSING.zone_of("carrier-scac", stop(city="Nowhere")) is None
     assert ADDRESSING.zone_of("nobody", stop(location="SFO")) is None
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Oslo"])
+def test_a_platform_of_several_tenants_is_told_the_zone_that_their_sites_agree_on(zone):
+    bundle = load_bundle()
+    atlanta = next(site for site in bundle.sites if site.id == "ATL1")
+    other = atlanta.model_copy(update={"id": "OTHER", "tenant": "samples", "zone": zone})
+    both = {"tenant": None, "accounts": {"A": "acme", "B": "samples"}}
+    platforms = [row.model_copy(update=both) for row in bundle.platforms if row.name == "tms-na"]
+    changes = {"sites": [*bundle.sites, other], "platforms": platforms}
+    addressing = Addressing(bundle.model_copy(update=changes))
+    agreed = zone if zone == atlanta.zone else None
+    assert addressing.zone_of("tms-na", stop(location="C-ATL")) == agreed
+    assert addressing.zone_of("tms-na", stop(location="C-SEA")) == "America/Los_Angeles"

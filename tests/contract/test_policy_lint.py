@@ -155,6 +155,18 @@ def test_a_code_that_means_two_sites_is_found(policy):
     assert (found.what, found.why) == ("code c-atl of list 'acme'", "it means ATL1 already")
 
 
+def test_two_tenants_may_use_one_code(policy):
+    policy.change("sites.yaml", "codes: {samples: [SFO]}", "codes: {samples: [SFO], acme: [C-ATL]}")
+    assert policy.findings() == []
+
+
+def test_a_code_of_everybodys_site_is_nobodys_own(policy):
+    policy.change("sites.yaml", "id: SFO, tenant: samples,", "id: SFO,")
+    policy.change("sites.yaml", "codes: {samples: [SFO]}", "codes: {samples: [SFO], acme: [C-ATL]}")
+    found = only(policy)
+    assert (found.what, found.why) == ("code C-ATL of list 'acme'", "it means ATL1 already")
+
+
 def test_a_site_in_no_region_is_found(policy):
     policy.change("sites.yaml", "country: PL,", "country: LT,")
     found = only(policy)

@@ -92,8 +92,8 @@ def test_a_dialect_that_extends_itself_or_nobody_is_refused(tmp_path, base):
 
 
 def test_sites_are_found_by_code_and_town_whatever_their_case(policy):
-    assert policy.site_codes["acme", "C-ATL"] == "ATL1"
-    assert policy.site_towns["ATLANTA", "GA", "US"] == "ATL1"
+    assert policy.site_codes["acme", "acme", "C-ATL"] == "ATL1"
+    assert policy.site_towns["acme", "ATLANTA", "GA", "US"] == "ATL1"
     assert policy.sites["WAW1"].region == "EU"
 
 

@@ -5,6 +5,7 @@ import pytest
 from pipeline.contract.bundle import load_bundle
 from pipeline.contract.policy_tables import compile_policy
 from pipeline.governance.claims import adds, content, raw_event, same_time, within
+from pipeline.governance.entity import Entity
 from pipeline.governance.ledger import Gap, InputRange, state_digest, tile
 from pipeline.governance.occurrence import discriminator, place_of, plan_stops
 from pipeline.governance.reasons import MEANINGS, FailureClass, Reason
@@ -38,7 +39,11 @@ def test_another_site_is_another_statement_but_the_first_word_on_it_is_not():
 
 def test_the_first_visit_to_a_place_keeps_its_name():
     stops = [STOP | {"location": code} for code in ("DAL1", "C-DEN", "C-DEN")]
-    assert [item.place for item in plan_stops(POLICY, TMS, stops)] == ["DAL1", "DEN1", "DEN1#2"]
+    assert [item.place for item in plan_stops(POLICY, TMS, "acme", stops)] == [
+        "DAL1",
+        "DEN1",
+        "DEN1#2",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +52,7 @@ def test_the_first_visit_to_a_place_keeps_its_name():
 def test_an_attempt_is_of_the_local_date_at_its_stop(site, offset, day):
     at_ms = 1_767_664_800_000  # 2026-01-06T02:00Z
     body = raw_event(occurred=at_ms, stop=STOP | {"location": site})
-    place = place_of(POLICY, TMS, None, body)
+    place = place_of(POLICY, TMS, Entity("acme/shipment/S1"), body)
     found = discriminator(
         POLICY.catalogue["delivery.refused"], body, place._replace(canonical=site)
     )

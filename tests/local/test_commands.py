@@ -10,7 +10,8 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.cli.local import commands, plan
+from pipeline.cli.local import commands
+from pipeline.cli.stack_plan import plan
 from pipeline.local.holding import Holding
 from pipeline.local.ports import Ports
 from pipeline.local.stack import Addresses

@@ -107,6 +107,21 @@ def test_a_number_that_no_reader_could_take_on_goes_no_further(governed):
     still_governs(governed, governed.key(shipment))
 
 
+@pytest.mark.parametrize("key", [None, b"", b"\xff"])
+def test_what_was_sent_on_before_it_was_refused_is_kept_as_it_came(governed, key):
+    shipment = governed.name()
+    value = raw(governed, governed.event(shipment, "NOT_A_STATUS"))
+    given = [("trace", b"\xff"), ("empty", b""), ("none", None)]
+    number = (partition_of(governed.key(shipment), PARTITIONS) + 1) % PARTITIONS
+    place = governed.put(TMS, key, value, headers=given, partition=number)
+    assert governed.fate(place).verdict == ("rerouted", "wrong_partition")
+    kept_key, kept, told = governed.letter(place)
+    assert (kept_key, kept) == (key, value)
+    assert {name: told[name] for name, _ in given} == dict(given)
+    assert names.HEADER_KEY not in told
+    still_governs(governed, governed.key(shipment))
+
+
 def test_a_key_that_is_none_is_no_obstacle(governed):
     for key in (None, b"", b"\xff\xfe", b"//", b"acme/shipment/" + b"x" * 5_000):
         place = governed.put(TMS, key, GARBAGE, partition=2)

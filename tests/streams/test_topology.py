@@ -17,6 +17,7 @@ TMS = "logistics.raw.tms-na.v1"
 CANONICAL = b"acme/shipment/S1"
 NOW_MS = 1_790_000_000_000
 DAY_MS = 86_400_000
+NOWHERE = dict.fromkeys(("number", "role", "location", "name", "city", "subdivision", "country"))
 OWN_HEADERS = [("trace", b"\xff\0"), ("empty", b""), ("none", None), ("trace", b"2")]
 
 
@@ -27,15 +28,17 @@ def driver():
 
 def value(driver, status, **given):
     event = raw_event(
-        event_id="e1",
-        platform="tms-na",
-        entity_type="shipment",
-        entity_id="S1",
-        native_status=status,
-        classifier="ACTUAL",
-        occurred=NOW_MS - 60_000,
-        occurred_precision="SECOND",
-        **given,
+        **{
+            "event_id": "e1",
+            "platform": "tms-na",
+            "entity_type": "shipment",
+            "entity_id": "S1",
+            "native_status": status,
+            "classifier": "ACTUAL",
+            "occurred": NOW_MS - 60_000,
+            "occurred_precision": "SECOND",
+        }
+        | given
     )
     return codec.encode(dict(event), codec.committed("raw-event"), driver.raw_schema_id)
 
@@ -125,10 +128,11 @@ def test_what_sending_on_adds_makes_no_record_too_large(driver):
     )
 
 
-@pytest.mark.parametrize("status", ["DELIVERED", "AT_DELIVERY", "REFUSED", "YARD", "ETA"])
+@pytest.mark.parametrize("status", ["DELIVERED", "AT_CONSIGNEE", "REFUSED", "YARD", "ETA"])
+@pytest.mark.parametrize("place", [None, NOWHERE | {"location": "C-ATL"}])
 @pytest.mark.parametrize("received", [0, headers.RECEIVED_MS_MAX])
-def test_an_origin_at_the_end_of_time_is_governed(driver, status, received):
-    sent = value(driver, status)
+def test_an_origin_at_the_end_of_time_is_governed(driver, status, place, received):
+    sent = value(driver, status, occurred=received, recorded=received, stop=place)
     origin = Origin(TMS, 0, (1 << 63) - 1, received)
     told = headers.forwarded(Raw(CANONICAL, sent, ()), CANONICAL, origin, 0)
     driver.pipe_bytes(names.REPLAY, CANONICAL, sent, told)

@@ -8,7 +8,7 @@ from statistics import median
 
 from repository import FUNCTIONS, Module, listed, modules, product
 
-MODULE_LINES_MEDIAN, MODULE_LINES_SOFT, MODULE_LINES_HARD = 165, 400, 600
+MODULE_LINES_MEDIAN, MODULE_LINES_SOFT, MODULE_LINES_HARD = 150, 400, 600
 LONG_MODULES_SHARE = 0.05
 KERNEL_LINES_HARD = 700
 """The kernel may be longer: one file decides."""
@@ -21,7 +21,7 @@ READS_ENVIRONMENT = {
     "pipeline/local/artifacts.py": "XDG_CACHE_HOME says where a user's cache is",
     "pipeline/local/components.py": "children inherit the environment",
     "pipeline/local/processes.py": "the part of the environment that Java gets",
-    "pipeline/cli/demo.py": "its own stack must not take over anybody's settings",
+    "pipeline/cli/show.py": "its own stack must not take over anybody's settings",
     "pipeline/cli/run.py": "the option --slot is handed to the worker process",
 }
 UNFINISHED = re.compile(r"\b(TO" + "DO|FIX" + "ME|XX" + "X|HA" + r"CK)\b")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import demo as command
+from pipeline.cli.demo import INTERRUPTED
+from pipeline.cli.show import alone, own_settings
 from pipeline.local.components import Component
 from pipeline.local.holding import Holding
 from pipeline.settings import Settings
@@ -80,7 +81,7 @@ def test_an_interrupted_run_leaves_nothing_running(start, tmp_path):
     assert not idle(tmp_path)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=WITHIN_S)
-    assert process.returncode == command.INTERRUPTED
+    assert process.returncode == INTERRUPTED
     deadline = time.monotonic() + 20
     while not idle(tmp_path):
         assert time.monotonic() < deadline
@@ -88,7 +89,7 @@ def test_an_interrupted_run_leaves_nothing_running(start, tmp_path):
 
 def test_the_demo_has_a_stack_of_its_own(tmp_path):
     theirs = Settings(state_dir=tmp_path, bootstrap_servers="theirs:9092", erp_url="http://erp")
-    own = command._own(theirs)
+    own = own_settings(theirs)
     assert own.state_dir == tmp_path / "demo"
     assert own.bootstrap_servers is None
     assert own.erp_url is None
@@ -97,6 +98,6 @@ def test_the_demo_has_a_stack_of_its_own(tmp_path):
 def test_its_processes_do_not_see_the_users_settings(monkeypatch):
     monkeypatch.setenv("MILEPOST_KAFKA_SASL_USERNAME", "somebody")
     given = Component("governor", ["true"], {"MILEPOST_STATE_DIR": "here"})
-    alone = command._alone(given)
-    assert alone.env["MILEPOST_KAFKA_SASL_USERNAME"] == ""
-    assert alone.env["MILEPOST_STATE_DIR"] == "here"
+    seen = alone(given)
+    assert seen.env["MILEPOST_KAFKA_SASL_USERNAME"] == ""
+    assert seen.env["MILEPOST_STATE_DIR"] == "here"

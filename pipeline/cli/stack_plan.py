@@ -1,0 +1,47 @@
+"""Which of Milepost's processes run on the local stack. Must never start one."""
+
+from __future__ import annotations
+
+from pipeline.local.components import MILEPOST, Component
+from pipeline.local.ports import HOST, Ports
+from pipeline.local.stack import Addresses
+from pipeline.local.system import Plan
+from pipeline.settings import Settings
+
+
+def plan(where: Addresses, ports: Ports, settings: Settings, *, traffic: bool) -> Plan:
+    """List what `milepost up` runs: first the steps in this order, then the processes."""
+    portal = settings.portal_port or ports.choose("portal")
+    webhook = settings.webhook_port or ports.choose("webhook")
+    erp = ports.choose("erp")
+    env = {
+        "MILEPOST_BOOTSTRAP_SERVERS": where.bootstrap,
+        "MILEPOST_REGISTRY_URL": where.registry_url,
+        "MILEPOST_STATE_DIR": str(settings.state_dir.absolute()),
+        "MILEPOST_PORTAL_PORT": str(portal),
+        "MILEPOST_WEBHOOK_PORT": str(webhook),
+        "MILEPOST_ERP_URL": settings.erp_url or f"http://{HOST}:{erp}",
+    }
+
+    def ours(name: str, *arguments: str, port: int | None = None) -> Component:
+        url = None if port is None else f"http://{HOST}:{port}"
+        health = None if url is None else f"{url}/healthz"
+        return Component(name, (*MILEPOST, *arguments), env, url=url, ready_url=health)
+
+    steps = (
+        ours("topics", "topics", "apply"),
+        ours("schemas", "schemas", "register"),
+        ours("policy", "policy", "publish"),
+    )
+    components = [
+        ours("governor", "run", "governor"),
+        ours("portal", "run", "portal", port=portal),
+        ours("webhook", "run", "source", "webhook", port=webhook),
+        ours("mailbox", "run", "source", "mailbox"),
+    ]
+    if settings.erp_url is None:
+        components.append(ours("simulated-erp", "run", "simulated-erp", str(erp), port=erp))
+    components.append(ours("erp-sink", "run", "sink", "erp"))
+    if traffic:
+        components.append(ours("traffic", "simulate", "--forever"))
+    return Plan(steps, components)
