@@ -43,6 +43,15 @@ class Waits(_Model):
     target: timedelta = timedelta(days=3)
 
 
+class References(_Model):
+    """For how long a reference names what it was bound to."""
+
+    early: timedelta = timedelta(days=7)
+    valid: timedelta = timedelta(days=180)
+    lingers: timedelta = timedelta(days=30)
+    reused_after: timedelta = timedelta(days=60)
+
+
 class LimitsModel(_Model):
     """Caps on the state of one entity."""
 
@@ -59,6 +68,7 @@ class Heading(_Model):
     tenants: dict[str, Tenant]
     regions: dict[str, list[str]]
     waits: Waits
+    references: References = References()
     limits: LimitsModel = LimitsModel()  # type: ignore[call-arg]
 
 
@@ -76,6 +86,10 @@ class EventTypeModel(_Model):
     stop_roles: list[StopRole] = []
     predecessors: list[str] = []
     strict: bool = False
+    physical: bool = False
+    cancels: bool = False
+    closes: bool = False
+    contests: str = ""
     sets_plan: bool = False
     closed_by: list[str] = []
     estimate_as: str = ""
@@ -96,6 +110,8 @@ class PlatformModel(_Model):
     site_list: str = ""
     country: str | None = None
     ids: dict[EntityType, list[IdRule]] = {}
+    binds: list[str] = []
+    retracts_by_id: bool = False
     clock_tolerance: timedelta = timedelta(minutes=5)
     earliest: AwareDatetime = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 

@@ -21,6 +21,7 @@ from pipeline.governance.policy import (
     Limits,
     Platform,
     Policy,
+    ReferenceRules,
     Site,
 )
 
@@ -67,6 +68,12 @@ def compile_policy(bundle: Bundle) -> Policy:
             target_ms=_ms(heading.waits.target),
             open_claims_max=heading.limits.open_claims,
         ),
+        references=ReferenceRules(
+            early_ms=_ms(heading.references.early),
+            valid_ms=_ms(heading.references.valid),
+            lingers_ms=_ms(heading.references.lingers),
+            reused_after_ms=_ms(heading.references.reused_after),
+        ),
     )
 
 
@@ -83,6 +90,10 @@ def _event_type(row: EventTypeModel) -> EventType:
         stop_roles=frozenset(row.stop_roles),
         predecessors=tuple(row.predecessors),
         strict=row.strict,
+        physical=row.physical,
+        cancels=row.cancels,
+        closes=row.closes,
+        contests=row.contests,
         sets_plan=row.sets_plan,
         closed_by=tuple(row.closed_by),
         estimate_as=row.estimate_as,
@@ -102,6 +113,8 @@ def _platform(row: PlatformModel) -> Platform:
         earliest_ms=_at(row.earliest),
         country=row.country,
         site_list=row.site_list,
+        binds=frozenset(row.binds),
+        retracts_by_id=row.retracts_by_id,
     )
 
 

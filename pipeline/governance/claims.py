@@ -65,6 +65,9 @@ class RawEvent(TypedDict):
     stops: list[Stop]
     references: list[Reference]
     attributes: dict[str, str]
+    shipments: list[str]
+    stated_by: str | None
+    remark: str | None
 
 
 class Origin(NamedTuple):
@@ -152,7 +155,7 @@ def mark_of(digest: bytes) -> str:
 
 
 _WEIGHT: Final = 600
-_CONTENT: Final = ("quantity", "amount", "currency", "orders", "stops")
+_CONTENT: Final = ("quantity", "amount", "currency", "orders", "stops", "shipments")
 
 WIDTH: Final = {str(precision): width for precision, width in PRECISION_MS.items()}
 """Width of a precision by its wire name, ms."""
@@ -234,9 +237,13 @@ _EMPTY: Final[RawEvent] = {
     "stops": [],
     "references": [],
     "attributes": {},
+    "shipments": [],
+    "stated_by": None,
+    "remark": None,
 }
 
 
 def raw_event(**given: Any) -> RawEvent:
     """A raw event with the schema's defaults for what is not given."""
-    return {**_EMPTY, "orders": [], "stops": [], "references": [], "attributes": {}, **given}  # type: ignore[typeddict-item]
+    lists: dict[str, list[Any]] = {name: [] for name in ("orders", "stops", "references", "shipments")}
+    return {**_EMPTY, **lists, "attributes": {}, **given}  # type: ignore[typeddict-item]

@@ -37,6 +37,7 @@ ACTIONS: Final[dict[tuple[str, str], frozenset[Action | None]]] = {
     (_D.HELD, _D.OVERRULED): frozenset({NOTHING, _A.RETRACT}),
     (_D.HELD, _D.DUPLICATE): frozenset({NOTHING}),
     (_D.HELD, _D.STALE): frozenset({NOTHING}),
+    (_D.HELD, _D.REROUTED): frozenset({NOTHING}),
     (_D.HELD, _D.DEAD_LETTERED): frozenset({NOTHING}),
     (_D.PROVISIONAL, Change.CONFIRMED): frozenset({NOTHING, _A.CONFIRM}),
     (_D.PROVISIONAL, Change.CORRECTED): frozenset({NOTHING, _A.CORRECT}),

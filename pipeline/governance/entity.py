@@ -180,7 +180,7 @@ class Plan(NamedTuple):
 class Linked:
     """What a linked entity told last, and what it has been told."""
 
-    __slots__ = ("ended", "region", "seq", "status")
+    __slots__ = ("cancelled", "ended", "region", "seq", "status")
 
     def __init__(self, seq: int, status: str, *, ended: bool) -> None:
         self.seq = seq
@@ -188,22 +188,31 @@ class Linked:
         self.ended = ended
         self.region: str | None = None
         """Region that it has been told."""
+        self.cancelled: int | None = None
+        """Since when it has been told to be cancelled, ms UTC."""
 
-    def learns(self, region: str | None) -> bool:
-        """Whether it has yet to be told this region; from now on it has been."""
-        news = region is not None and not self.ended and self.region != region
-        if news:
-            self.region = region
-        return news
+
+class Bound(NamedTuple):
+    """An entity that claims a reference: since when and until when, ms UTC."""
+
+    seq: int
+    since: int
+    until: int | None
 
 
 class Entity:
     """One order, shipment, stock item, or a reference under which claims wait."""
 
     __slots__ = (
+        "bindings",
+        "binds",
+        "bound",
+        "cancels",
+        "children",
         "generation",
         "held",
         "incomplete",
+        "inherited",
         "key",
         "link_region",
         "link_seq",
@@ -219,6 +228,7 @@ class Entity:
         "said",
         "seen",
         "seq",
+        "split",
         "standing",
         "start",
         "status",
@@ -246,6 +256,20 @@ class Entity:
         """Status that they have been told."""
         self.linked: dict[str, Linked] = {}
         self.link_seq = 0
+        self.inherited: list[str] = []
+        """Orders of the shipment that this one was split from."""
+        self.split: list[str] = []
+        """Shipments into which this one was split."""
+        self.children: dict[str, list[str | None]] = {}
+        """What each of them has been told: region and orders."""
+        self.cancels: dict[str, int] = {}
+        """Orders of this shipment that were cancelled, and when, ms UTC."""
+        self.binds: dict[str, int] = {}
+        """Keys of references by which it is known, and since when, ms UTC."""
+        self.bound: dict[str, tuple[int, int | None]] = {}
+        """What these references have been told: since when and until when."""
+        self.bindings: dict[str, Bound] = {}
+        """Of a reference: the entities that claim it."""
         self.references: list[Reference] = []
         self.incomplete: list[str] = []
         """Origins of undecodable records that carried this entity's key."""
@@ -332,5 +356,12 @@ class Entity:
     def is_blank(self) -> bool:
         """Whether there is nothing to remember."""
         return not (
-            self.occurrences or self.held or self.linked or self.incomplete or self.seen or self.seq
+            self.occurrences
+            or self.held
+            or self.linked
+            or self.incomplete
+            or self.seen
+            or self.seq
+            or self.binds
+            or self.bindings
         )

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pipeline.governance.claims import Claim, Order, Origin, Raw, raw_event
 from pipeline.governance.entity import (
+    Bound,
     Entity,
     Held,
     Linked,
@@ -21,7 +22,7 @@ from pipeline.governance.entity import (
 
 STATE_VERSION: Final = 2
 _UNSAID: Final[tuple[Any, ...]] = (None, "UNRECOGNISED", [], {})
-_NOT_KEPT: Final = frozenset({"attributes", "account", "entity_type", "entity_id", "reference"})
+_NOT_KEPT: Final = frozenset({"attributes", "account", "entity_type", "entity_id"})
 """Fields of a claim that nothing asks for once it is placed; a held one is still whole in `raw`."""
 
 
@@ -45,7 +46,7 @@ def dump(entity: Entity) -> list[Any]:
         entity.told,
         entity.told_status,
         {
-            key: [item.seq, item.status, item.ended, item.region]
+            key: [item.seq, item.status, item.ended, item.region, item.cancelled]
             for key, item in entity.linked.items()
         },
         entity.link_seq,
@@ -55,6 +56,13 @@ def dump(entity: Entity) -> list[Any]:
         [_dump_held(held) for held in entity.held],
         sorted(entity.said - {o.event_type for o in entity.occurrences.values() if o.revision}),
         list(entity.seen),
+        entity.inherited,
+        entity.split,
+        entity.children,
+        entity.cancels,
+        entity.binds,
+        entity.bound,
+        entity.bindings,
     ]
 
 
@@ -93,14 +101,16 @@ def load(key: str, plain: list[Any]) -> Entity:
         held,
         said,
         seen,
+        *later,
     ) = fields
     entity.plans = [
         Plan(occurred, _order(order), tuple(PlannedStop(stop, at) for stop, at in stops), stands)
         for occurred, order, stops, stands in plans
     ]
-    for source, (seq, status, ended, region) in linked.items():
+    for source, (seq, status, ended, region, *told) in linked.items():
         item = entity.linked[source] = Linked(seq, status, ended=ended)
         item.region = region
+        item.cancelled = told[0] if told else None
     for row in occurrences:
         occurrence = _load_occurrence(entity, row)
         if occurrence.revision:
@@ -110,6 +120,11 @@ def load(key: str, plain: list[Any]) -> Entity:
     entity.held = [_load_held(row) for row in held]
     entity.said.update(said)
     entity.seen = dict.fromkeys(seen)
+    if later:
+        entity.inherited, entity.split, entity.children, entity.cancels, entity.binds = later[:5]
+        bound, bindings = later[5:]
+        entity.bound = {key: (since, until) for key, (since, until) in bound.items()}
+        entity.bindings = {key: Bound(*row) for key, row in bindings.items()}
     return entity
 
 

@@ -1,4 +1,4 @@
-"""What an entity knows of itself: its progress, what its plan tells, what linked entities told it.
+"""What an entity knows of itself: its progress, what its plan tells, whether it is over.
 
 The latest tender gives a shipment its stops, orders, start and region. One that its author took
 back still does, until there is a new one: what was built on it stands. Must never judge a claim.
@@ -6,22 +6,17 @@ back still does, until there is a new one: what was built on it stands. Must nev
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
 from pipeline.governance.claims import Order, RawEvent
-from pipeline.governance.entity import Entity, Linked, Occurrence, Plan, Spoken
+from pipeline.governance.entity import Entity, Occurrence, Plan, Spoken
 from pipeline.governance.hearing import speaks
 from pipeline.governance.identity import entity_key, normalise
 from pipeline.governance.occurrence import plan_stops
-from pipeline.governance.outputs import link_record
 from pipeline.governance.policy import EventType, Policy
 from pipeline.governance.reasons import Reason
 from pipeline.governance.standing import authority
-from pipeline.governance.vocabulary import EntityType, LinkKind
-
-Record = dict[str, Any]
-LINKED_MAX: Final = 1_000
-"""Entities that one may be linked with."""
+from pipeline.governance.vocabulary import EntityType
 
 
 def progress(policy: Policy, entity: Entity) -> tuple[int, str]:
@@ -85,6 +80,7 @@ def replan(policy: Policy, entity: Entity) -> bool:
             stated += _stated(policy, entity, occurrence, kind, starts)
     plans: list[Plan] = []
     orders: list[str] = []
+    split: list[str] = []
     region = entity.region_by_link
     for item in sorted(stated, key=lambda item: item.order):
         spoken = item.spoken
@@ -93,11 +89,13 @@ def replan(policy: Policy, entity: Entity) -> bool:
             stops = plan_stops(policy, platform, entity.name.tenant, spoken.subject["stops"])
             plans.append(Plan(item.occurred, spoken.stated, stops, item.stands))
         if item.stands:
-            orders = _orders(policy, entity, spoken.subject) or orders
+            orders = named_orders(policy, entity, spoken.subject) or orders
+            split = _children(policy, entity, spoken.subject) or split
             region = spoken.region or region
     start = min(starts, default=None)
     before = (entity.region, entity.start, entity.plans)
-    entity.region, entity.start, entity.plans, entity.orders = region, start, plans, orders
+    entity.region, entity.start, entity.plans = region, start, plans
+    entity.orders, entity.split = orders or entity.inherited, split
     return before != (region, start, plans)
 
 
@@ -127,100 +125,59 @@ def _stated(
     return found
 
 
-def _orders(policy: Policy, entity: Entity, subject: RawEvent) -> list[str]:
+def named_orders(policy: Policy, entity: Entity, subject: RawEvent) -> list[str]:
     """Keys of the orders that a plan names."""
-    if entity.name.type != EntityType.SHIPMENT:
+    return _keys(policy, entity, subject, EntityType.ORDER, subject["orders"])
+
+
+def _children(policy: Policy, entity: Entity, subject: RawEvent) -> list[str]:
+    """Keys of the shipments into which a plan splits this one."""
+    keys = _keys(policy, entity, subject, EntityType.SHIPMENT, subject["shipments"])
+    return [key for key in keys if key != entity.key]
+
+
+def _keys(
+    policy: Policy, entity: Entity, subject: RawEvent, kind: EntityType, ids: list[str]
+) -> list[str]:
+    if entity.name.type != EntityType.SHIPMENT or not ids:
         return []
     platform = policy.platforms.get(subject["platform"])
-    rules = () if platform is None else platform.id_rules.get(EntityType.ORDER.value, ())
-    names = [normalise(order, rules) for order in subject["orders"]]
-    return [entity_key(entity.name.tenant, EntityType.ORDER.value, name) for name in names if name]
+    rules = () if platform is None else platform.id_rules.get(kind.value, ())
+    names = [normalise(name, rules) for name in ids]
+    return [entity_key(entity.name.tenant, kind.value, name) for name in names if name]
 
 
-def tell(
-    policy: Policy, entity: Entity, *, hops: int, sent: int, partition: int, cause: int
-) -> list[Record]:
-    """Links to those who should know what has changed of the entity since it told them last.
-
-    A shipment tells its orders its status, and an order its shipments their region. A tender that
-    waits for its region asks the orders it names.
-
-    Args:
-        policy: the bundle in force.
-        entity: changed in place: it remembers whom it told what.
-        hops: links that led here; at the limit nothing is told, for now.
-        sent: clock of the partition, ms UTC.
-        partition: number of the partition.
-        cause: ledger sequence of the record that caused the change.
-
-    """
-    if hops >= policy.limits.hops_max:
-        return []
-
-    def link(kind: LinkKind, target: str, *, ended: bool = False) -> Record:
-        return link_record(
-            entity,
-            kind,
-            target,
-            hops=hops + 1,
-            sent=sent,
-            ended=ended,
-            partition=partition,
-            cause=cause,
-        )
-
-    if entity.name.type == EntityType.ORDER:
-        return [
-            link(LinkKind.REGION_OF_SHIPMENT, key)
-            for key, item in entity.linked.items()
-            if item.learns(entity.region)
-        ]
-    wanted = dict.fromkeys(entity.orders)
-    for held in entity.held:
-        wanted |= dict.fromkeys(_orders(policy, entity, held.subject))
-    links = [
-        link(LinkKind.SHIPMENT_OF_ORDER, order, ended=True)
-        for order in entity.told
-        if order not in wanted
-    ]
-    news = entity.status != entity.told_status
-    links += [
-        link(LinkKind.SHIPMENT_OF_ORDER, order)
-        for order in wanted
-        if news or order not in entity.told
-    ]
-    entity.told, entity.told_status = list(wanted), entity.status
-    return links
+def cancelled_at(policy: Policy, entity: Entity) -> int | None:
+    """Since when the entity itself is cancelled, ms UTC; None: it is not."""
+    return _earliest(entity, policy.cancelling)
 
 
-def hear_link(entity: Entity, record: Record) -> Reason:
-    """Take over what a linked entity says, once and in order.
+def after_cancel(policy: Policy, entity: Entity, kind: EventType, occurred: int) -> bool:
+    """Whether something physical happened after the entity, or an order of it, was cancelled."""
+    if not kind.physical:
+        return False
+    own = cancelled_at(policy, entity)
+    times = [*entity.cancels.values(), *([] if own is None else [own])]
+    return bool(times) and occurred > min(times)
 
-    Args:
-        entity: the link's target, changed in place.
-        record: the link.
 
-    Returns:
-        Why it changed something or nothing.
+def closed_at(policy: Policy, entity: Entity) -> int | None:
+    """Since when nothing more is expected of the entity, ms UTC; None: something is."""
+    done = [name for name in policy.closing if entity.standing[name] > 0]
+    if not done or not all(_complete(entity, policy.catalogue[name]) for name in done):
+        return None
+    return max(
+        item.published
+        for item in entity.occurrences.values()
+        if item.stands and item.event_type in done
+    )
 
-    """
-    source, kind = record["source"], record["kind"]
-    wanted = {
-        LinkKind.SHIPMENT_OF_ORDER.value: EntityType.ORDER.value,
-        LinkKind.REGION_OF_SHIPMENT.value: EntityType.SHIPMENT.value,
-    }
-    if wanted.get(kind) != entity.name.type:
-        return Reason.LINK_UNKNOWN
-    known = entity.linked.get(source)
-    if known is not None and record["source_seq"] <= known.seq:
-        return Reason.LINK_REPEATED
-    if known is None and len(entity.linked) >= LINKED_MAX:
-        return Reason.LINKS_FULL
-    ended = record["valid_to"] is not None
-    fresh = Linked(record["source_seq"], record["status"], ended=ended)
-    if known is not None and not known.ended:
-        fresh.region = known.region
-    entity.linked[source] = fresh
-    if kind == LinkKind.REGION_OF_SHIPMENT and record["region"]:
-        entity.link_region[source] = record["region"]
-    return Reason.LINK_APPLIED
+
+def _earliest(entity: Entity, names: frozenset[str]) -> int | None:
+    if not any(entity.standing[name] > 0 for name in names):
+        return None
+    return min(
+        item.published
+        for item in entity.occurrences.values()
+        if item.stands and item.event_type in names
+    )

@@ -27,12 +27,12 @@ class Key(NamedTuple):
 
 def entity_key(tenant: str, entity_type: str, entity_id: str) -> str:
     """Key text of an entity: `tenant/type/id`, the parts escaped."""
-    return f"{_escape(tenant)}/{_escape(entity_type)}/{_escape(entity_id)}"
+    return f"{quoted(tenant)}/{quoted(entity_type)}/{quoted(entity_id)}"
 
 
 def reference_key(tenant: str, kind: str, scope: str, value: str) -> str:
     """Key text of a reference: `tenant/ref/kind:scope:value`."""
-    return f"{_escape(tenant)}/{REFERENCE}/{_escape(f'{kind}:{scope}:{value}')}"
+    return f"{quoted(tenant)}/{REFERENCE}/{quoted(f'{kind}:{scope}:{value}')}"
 
 
 def parse_key(text: str) -> Key:
@@ -97,7 +97,8 @@ def partition_of(key: bytes, partitions: int) -> int:
     return (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
-def _escape(part: str) -> str:
+def quoted(part: str) -> str:
+    """A part of a key as the key writes it."""
     return part.replace("%", "%25").replace("/", "%2F")
 
 

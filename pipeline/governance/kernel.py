@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from pipeline.governance.alerts import on_cancel
 from pipeline.governance.claims import Claim, Origin, Raw, RawEvent, mark_of
 from pipeline.governance.entity import Entity, Held, Occurrence, Spoken
-from pipeline.governance.facts import hear_link, replan, tell
+from pipeline.governance.facts import replan
 from pipeline.governance.hearing import hear
 from pipeline.governance.identity import (
     REFERENCE,
@@ -26,13 +27,16 @@ from pipeline.governance.identity import (
     normalise,
     parse_key,
     partition_of,
+    quoted,
     reference_key,
 )
-from pipeline.governance.outputs import Record, Transition, Verdict
+from pipeline.governance.links import hear_link, tell
+from pipeline.governance.outputs import Record, Telling, Transition, Verdict, link_record
 from pipeline.governance.placement import Ended, Placed, RefusedError, Wait, locate
 from pipeline.governance.policy import Platform, Policy
 from pipeline.governance.reasons import Reason
-from pipeline.governance.rejudging import rejudge, replaced_row, settled_as
+from pipeline.governance.references import event_key, note, owner_of
+from pipeline.governance.rejudging import rejudge, replaced_row, send_on, settled_as
 from pipeline.governance.settlement import (
     BY_CLOCK,
     EXPIRING,
@@ -42,7 +46,7 @@ from pipeline.governance.settlement import (
     bury,
     settle,
 )
-from pipeline.governance.vocabulary import ControlKind, Disposition, EntityType
+from pipeline.governance.vocabulary import ControlKind, Disposition, EntityType, LinkKind
 
 REFERENCE_TYPE: Final = REFERENCE
 EXPIRES_AS: Final = {Reason.AWAITING_TARGET.value: Reason.RETRACTION_TARGET_UNKNOWN}
@@ -51,6 +55,7 @@ INCOMPLETE_MAX: Final = 20
 LISTED_MAX: Final = 500
 """Stops, orders or references that one record may list."""
 ID_CHARACTERS_MAX: Final = 200
+_LISTS: Final = ("stops", "orders", "references", "shipments")
 _DECIMAL_MAX: Final = 10**18
 _OFFSET_MINUTES_MAX: Final = 18 * 60
 _ENTITY_TYPES: Final = frozenset(kind.value for kind in EntityType)
@@ -68,6 +73,8 @@ class Arrival(NamedTuple):
     stage: str = "decode"
     hops: int = 0
     repaired_by: str | None = None
+    assigned: str = ""
+    """Key to which we have sent it on; it names its entity where the record itself does not."""
 
 
 def take(work: Work, arrival: Arrival, seq: int) -> Verdict:
@@ -117,14 +124,18 @@ def take_link(work: Work, record: Record, seq: int) -> Verdict:
     if name.tenant != source.tenant or partition_of(key, work.partitions) != work.partition:
         return Verdict(Disposition.IGNORED.value, Reason.KEY_INVALID.value)
     entity = work.entities.open(target)
-    region = entity.region_by_link
+    region, inherited = entity.region_by_link, entity.inherited
+    cancels = record["source"] in entity.cancels
     reason = hear_link(entity, record)
     if reason is not Reason.LINK_APPLIED:
         return Verdict(Disposition.IGNORED.value, reason.value, entity=target)
     work.touched[target] = entity
     work.told[target] = None
-    if replan(work.policy, entity) or region != entity.region_by_link:
+    changed = (region, inherited) != (entity.region_by_link, entity.inherited)
+    if replan(work.policy, entity) or changed or name.type == REFERENCE:
         work.moved[target] = None
+    if record["source"] in entity.cancels and not cancels:
+        work.alerts += on_cancel(work.policy, entity, record["source"], record["sent"])
     _follow_up(work, entity, seq, record["hops"])
     return Verdict(Disposition.APPLIED.value, reason.value, entity=target)
 
@@ -227,9 +238,8 @@ def _waited_in_vain(work: Work, entity: Entity, claim: Claim, reason: Reason) ->
 def _follow_up(work: Work, entity: Entity, cause: int, hops: int = 0) -> None:
     """What a change of the entity means for its other claims and for linked entities."""
     rejudge(work, entity, cause)
-    work.links += tell(
-        work.policy, entity, hops=hops, sent=work.clock, partition=work.partition, cause=cause
-    )
+    telling = Telling(hops, work.clock, work.partition, cause)
+    work.links += tell(work.policy, entity, telling)
 
 
 def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
@@ -246,6 +256,8 @@ def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
         detail = f"account {str(body['account'])[:80]!r} of {platform.name}"
         raise RefusedError(Reason.UNKNOWN_TENANT, detail, "identity")
     key = _key(platform, tenant, body)
+    if not body["entity_id"] and arrival.assigned.startswith(f"{quoted(tenant)}/"):
+        key = arrival.assigned
     if key not in work.entities and partition_of(key.encode(), work.partitions) != work.partition:
         if arrival.hops >= policy.limits.hops_max:
             raise RefusedError(Reason.TOO_MANY_HOPS, f"{arrival.hops} hops", "identity", key)
@@ -267,7 +279,14 @@ def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
         hops=arrival.hops,
     )
     if entity.name.type == REFERENCE:
-        found: Placed | Wait | Ended = Wait(Reason.UNCORRELATED, policy.limits.reference_ms, body)
+        owner = owner_of(policy, entity, claim)
+        if not isinstance(owner, Reason):
+            note(entity, claim, platform)
+            work.touched[key] = entity
+            send_on(work, entity, claim, owner)
+            _follow_up(work, entity, seq)
+            return _verdict(Disposition.REROUTED, Reason.REFERENCE_BOUND, key, body)
+        found: Placed | Wait | Ended = Wait(owner, policy.limits.reference_ms, body)
     else:
         found = locate(policy, entity, claim, platform, work.clock)
     if isinstance(found, Ended):
@@ -281,10 +300,19 @@ def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
     else:
         verdict = _speak(work, entity, claim, found)
     entity.remember(claim, policy.limits.seen_max)
+    note(entity, claim, platform)
+    if platform.retracts_by_id and body["retracts"] is None and entity.name.type != REFERENCE:
+        work.links.append(_event_link(work, entity, claim))
     if any(_takes_back(held, body) for held in entity.held):
         work.moved[key] = None
     _follow_up(work, entity, seq)
     return verdict
+
+
+def _event_link(work: Work, entity: Entity, claim: Claim) -> Record:
+    """Tells whose an event id is, so that the event can be taken back by its id alone."""
+    telling = Telling(1, work.clock, work.partition, claim.seq)
+    return link_record(entity, LinkKind.REFERENCE, event_key(claim), telling, valid_from=0)
 
 
 def _takes_back(held: Held, body: RawEvent) -> bool:
@@ -335,8 +363,8 @@ def _check(body: RawEvent, key: str) -> None:
         faults.append("a number has more than 18 digits")
     if offset is not None and abs(offset) > _OFFSET_MINUTES_MAX:
         faults.append(f"occurred_offset_minutes is {offset}")
-    if max(len(body["stops"]), len(body["orders"]), len(body["references"])) > LISTED_MAX:
-        faults.append(f"more than {LISTED_MAX} stops, orders or references")
+    if max(len(body[name]) for name in _LISTS) > LISTED_MAX:
+        faults.append(f"more than {LISTED_MAX} stops, orders, references or shipments")
     texts = (body["document"], body["leg"], body["attempt"])
     if any(text is not None and len(text) > ID_CHARACTERS_MAX for text in texts):
         faults.append(f"a document, leg or attempt has more than {ID_CHARACTERS_MAX} characters")

@@ -6,6 +6,7 @@ what is published.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pipeline.governance.claims import Reference
@@ -50,6 +51,18 @@ class Transition(NamedTuple):
     revision: int = 0
     platform: str = ""
     claim: str = ""
+
+
+class Telling(NamedTuple):
+    """By whom and why links are written."""
+
+    hops: int
+    """Links that led to this one, itself included."""
+    sent: int
+    """Clock of the partition, ms UTC."""
+    partition: int
+    cause: int
+    """Ledger sequence of the record that caused the change."""
 
 
 class Publication(NamedTuple):
@@ -120,6 +133,10 @@ def approved_record(
         "flags": publication.flags,
         "ledger_partition": partition,
         "ledger_seq": spoken.claim.seq,
+        "shipments": list(entity.split) if spoken.subject["shipments"] else [],
+        "stated_by": spoken.claim.body["stated_by"],
+        "remark": spoken.claim.body["remark"],
+        "repaired_by": spoken.claim.repaired_by,
     }
 
 
@@ -154,13 +171,17 @@ def _claimed(policy: Policy, spoken: Spoken) -> Record:
     }
 
 
-def flags_of(entity: Entity, kind: EventType, spoken: Spoken, *, first: bool) -> list[str]:
+def flags_of(
+    entity: Entity, kind: EventType, spoken: Spoken, *, first: bool, after_cancel: bool
+) -> list[str]:
     """What a reader should know besides."""
     flags = []
     if first and kind.rank and kind.rank < entity.rank:
         flags.append(Flag.LATE.value)
     if entity.incomplete:
         flags.append(Flag.INCOMPLETE.value)
+    if after_cancel:
+        flags.append(Flag.AFTER_CANCEL.value)
     if spoken.claim.clock_ahead:
         flags.append(Flag.CLOCK.value)
     if spoken.claim.repaired_by:
@@ -209,12 +230,11 @@ def link_record(
     entity: Entity,
     kind: LinkKind,
     target: str,
+    telling: Telling,
     *,
-    hops: int,
-    sent: int,
-    ended: bool,
-    partition: int,
-    cause: int,
+    valid_from: int | None = None,
+    valid_to: int | None = None,
+    orders: Sequence[str] = (),
 ) -> Record:
     """A link from the entity, which counts it; one that has ended says until when it was valid."""
     entity.link_seq += 1
@@ -223,14 +243,15 @@ def link_record(
         "source": entity.key,
         "target": target,
         "source_seq": entity.link_seq,
-        "hops": hops,
-        "sent": sent,
+        "hops": telling.hops,
+        "sent": telling.sent,
         "status": entity.status,
         "region": entity.region,
-        "valid_from": None,
-        "valid_to": sent if ended else None,
-        "ledger_partition": partition,
-        "ledger_seq": cause,
+        "valid_from": valid_from,
+        "valid_to": valid_to,
+        "ledger_partition": telling.partition,
+        "ledger_seq": telling.cause,
+        "orders": list(orders),
     }
 
 

@@ -38,6 +38,14 @@ class EventType:
     stop_roles: frozenset[str] = frozenset()
     predecessors: tuple[str, ...] = ()
     strict: bool = False
+    physical: bool = False
+    """Something moved: what was cancelled before may not go on without a question."""
+    cancels: bool = False
+    """Its standing claim says that the entity is not wanted any more."""
+    closes: bool = False
+    """After it, at all stops with its roles, nothing more is expected."""
+    contests: str = ""
+    """Event type that it calls into question where that stands at the same stop."""
     sets_plan: bool = False
     """Its standing claim gives the entity its stops, orders and start."""
     closed_by: tuple[str, ...] = ()
@@ -71,6 +79,10 @@ class Platform:
     country: str | None
     site_list: str
     """Name of the list that the platform's location codes are of."""
+    binds: frozenset[str] = frozenset()
+    """Kinds of references that its events bind to their entity."""
+    retracts_by_id: bool = False
+    """Whether it takes back by event id alone, so that its event ids are references."""
 
 
 class DialectRow(NamedTuple):
@@ -132,6 +144,20 @@ class Limits:
     """About how many bytes of state one entity may take; a changelog record must hold them."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReferenceRules:
+    """For how long a reference names what it was bound to, ms."""
+
+    early_ms: int
+    """Before it was bound."""
+    valid_ms: int
+    """At most."""
+    lingers_ms: int
+    """After nothing more is expected of what it names."""
+    reused_after_ms: int
+    """After which another binding means that the number was used again."""
+
+
 class ResolvedDialect(NamedTuple):
     """What a native status means."""
 
@@ -164,6 +190,7 @@ class Policy:
     ownership: Mapping[tuple[str, str, str | None], tuple[Authority, ...]]
     """By (tenant, event type, region); region None: the same in all regions."""
     limits: Limits
+    references: ReferenceRules
     allowed_schemas: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Fingerprints of the schemas a topic may carry; a topic that is absent: its committed one."""
 
@@ -173,6 +200,16 @@ class Policy:
         return frozenset(
             name for kind in self.catalogue.values() if kind.strict for name in kind.predecessors
         )
+
+    @cached_property
+    def cancelling(self) -> frozenset[str]:
+        """Event types that cancel their entity."""
+        return frozenset(name for name, kind in self.catalogue.items() if kind.cancels)
+
+    @cached_property
+    def closing(self) -> frozenset[str]:
+        """Event types after which nothing more is expected."""
+        return frozenset(name for name, kind in self.catalogue.items() if kind.closes)
 
     def authorities(
         self, tenant: str, event_type: str, region: str | None

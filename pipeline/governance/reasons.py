@@ -55,9 +55,11 @@ class Reason(StrEnum):
     STOP_UNRESOLVED = "stop_unresolved"
     AWAITING_PREDECESSOR = "awaiting_predecessor"
     UNCORRELATED = "uncorrelated"
+    REFERENCE_CONFLICT = "reference_conflict"
     AWAITING_TARGET = "awaiting_target"
     # where it went
     WRONG_PARTITION = "wrong_partition"
+    REFERENCE_BOUND = "reference_bound"
     TOO_MANY_HOPS = "too_many_hops"
     # what can't be governed: data
     UNDECODABLE = "undecodable"
@@ -142,8 +144,12 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
     Reason.UNCORRELATED: Meaning(
         "Which entity the reference belongs to is not known", FailureClass.POLICY, retryable=True
     ),
+    Reason.REFERENCE_CONFLICT: Meaning(
+        "Two entities claim the reference for that time", FailureClass.DATA, retryable=True
+    ),
     Reason.AWAITING_TARGET: Meaning("What it takes back has not been said yet"),
     Reason.WRONG_PARTITION: Meaning("Not on the partition of its key; sent to the right one"),
+    Reason.REFERENCE_BOUND: Meaning("Sent on to the entity that the reference names"),
     Reason.TOO_MANY_HOPS: Meaning("Sent on more than three times", _DATA),
     Reason.UNDECODABLE: Meaning("The bytes are no record of the schema they name", _DATA),
     Reason.TRAILING_BYTES: Meaning("There are bytes after the end of the record", _DATA),

@@ -7,9 +7,11 @@ want of knowledge. Must never hold anything that did not wait before.
 
 from __future__ import annotations
 
+from pipeline.governance.claims import Claim, Raw
 from pipeline.governance.entity import Entity, Held, Occurrence, Spoken
 from pipeline.governance.facts import replan
 from pipeline.governance.hearing import hear
+from pipeline.governance.identity import REFERENCE
 from pipeline.governance.outputs import Transition
 from pipeline.governance.placement import (
     Ended,
@@ -19,7 +21,8 @@ from pipeline.governance.placement import (
     locate_again,
 )
 from pipeline.governance.reasons import Reason
-from pipeline.governance.settlement import Work, bury, settle
+from pipeline.governance.references import owner_of
+from pipeline.governance.settlement import Reroute, Work, bury, settle
 from pipeline.governance.vocabulary import Disposition
 
 
@@ -32,6 +35,8 @@ def rejudge(work: Work, entity: Entity, cause: int) -> None:
         cause: ledger sequence of the record that changed what is known, or `BY_CLOCK`.
 
     """
+    if entity.name.type == REFERENCE and work.moved.pop(entity.key, 0) is None:
+        _correlate(work, entity, cause)
     while entity.key in work.moved:
         del work.moved[entity.key]
         left = _move(work, entity)
@@ -98,6 +103,38 @@ def _release(work: Work, entity: Entity, cause: int) -> None:
                 _transition(entity, held, cause, Disposition.HELD, found.reason)
             )
             _wait_on(held, found)
+
+
+def _correlate(work: Work, entity: Entity, cause: int) -> None:
+    """Send the claims that waited under a reference on to what it names, in the order they came."""
+    for held in sorted(entity.held, key=lambda item: item.claim.seq):
+        owner = owner_of(work.policy, entity, held.claim)
+        if not isinstance(owner, Reason):
+            try:
+                send_on(work, entity, held.claim, owner)
+            except RefusedError as fault:
+                _end(work, entity, held, cause, Disposition.DEAD_LETTERED, fault.reason)
+                bury(work, entity, held.claim, fault.reason, str(fault), fault.stage)
+            else:
+                _end(work, entity, held, cause, Disposition.REROUTED, Reason.REFERENCE_BOUND)
+            entity.forget(held.claim)
+        elif owner != held.reason:
+            row = _transition(entity, held, cause, Disposition.HELD, owner)
+            work.transitions.append(row)
+            held.reason = owner.value
+
+
+def send_on(work: Work, entity: Entity, claim: Claim, owner: str) -> None:
+    """Send a claim that knows a reference only on to what that names.
+
+    Raises:
+        RefusedError: it has been sent on too often.
+
+    """
+    if claim.hops >= work.policy.limits.hops_max:
+        raise RefusedError(Reason.TOO_MANY_HOPS, f"{claim.hops} hops", "identity", entity.key)
+    raw = claim.raw or Raw(entity.key.encode(), None, ())
+    work.reroutes.append(Reroute(owner, raw, claim.origin, claim.hops + 1))
 
 
 def _turn(held: Held) -> tuple[bool, bool, int]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
+from pipeline.governance.alerts import on_revision
 from pipeline.governance.claims import Claim, Origin, Raw, adds, same_time, within
 from pipeline.governance.clock import Clock
 from pipeline.governance.entity import Entity, Occurrence, Spoken
-from pipeline.governance.facts import progress, replan
+from pipeline.governance.facts import after_cancel, progress, replan
 from pipeline.governance.hearing import refine
 from pipeline.governance.outputs import (
     Publication,
@@ -85,6 +86,7 @@ class Work:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     reroutes: list[Reroute] = field(default_factory=list)
     links: list[Record] = field(default_factory=list)
+    alerts: list[Record] = field(default_factory=list)
     touched: dict[str, Entity] = field(default_factory=dict)
     told: dict[str, None] = field(default_factory=dict)
     """Keys of entities whose story changed, in order."""
@@ -282,7 +284,8 @@ def _publish(
     first = occurrence.revision == 0
     previous = (occurrence.event_id, None if first else occurrence.published)
     missing = [name for name in kind.predecessors if entity.standing[name] <= 0] if first else []
-    flags = flags_of(entity, kind, spoken, first=first)
+    cancelled = after_cancel(work.policy, entity, kind, spoken.occurred)
+    flags = flags_of(entity, kind, spoken, first=first, after_cancel=cancelled)
     occurrence.revision += 1
     entity.set_standing(occurrence, stands=step.action is not Action.RETRACT)
     occurrence.platform = claim.body["platform"]
@@ -296,7 +299,8 @@ def _publish(
     entity.seq += 1
     occurrence.seq = entity.seq
     entity.received = max(entity.received, claim.origin.received)
-    add_references(entity, claim.body["references"])
+    own = claim.body["reference"]
+    add_references(entity, [*claim.body["references"], *([] if own is None else [own])])
     if kind.sets_plan and replan(work.policy, entity):
         work.moved[entity.key] = None
     rank = entity.rank
@@ -310,11 +314,11 @@ def _publish(
         missing,
         entity.rank > rank,
     )
-    work.approved.append(
-        approved_record(
-            work.policy, work.partition, entity, occurrence, spoken, publication, previous
-        )
+    record = approved_record(
+        work.policy, work.partition, entity, occurrence, spoken, publication, previous
     )
+    work.approved.append(record)
+    work.alerts += on_revision(work.policy, entity, occurrence, kind, record)
     work.told[entity.key] = None
     return occurrence.revision
 

@@ -139,6 +139,7 @@ class ControlKind(StrEnum):
     SUSPEND = "SUSPEND"
     RELEASE = "RELEASE"
     WATERMARK = "WATERMARK"
+    REDECIDE = "REDECIDE"
 
 
 class LinkKind(StrEnum):
@@ -148,3 +149,4 @@ class LinkKind(StrEnum):
     REGION_OF_SHIPMENT = "REGION_OF_SHIPMENT"
     REFERENCE = "REFERENCE"
     CANCEL = "CANCEL"
+    SPLIT = "SPLIT"

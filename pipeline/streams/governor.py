@@ -53,6 +53,7 @@ _WRITTEN: Final = {
     names.ENTITY_STATUS: "entity-status",
     names.DECISIONS: "decision-block",
     names.LINKS: "link",
+    names.ALERTS: "alert",
 }
 Measure = Callable[[int, Governed], None]
 

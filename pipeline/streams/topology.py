@@ -297,12 +297,26 @@ def _decode(surroundings: Surroundings, came: _Came) -> _Decoded:
             body = cast("RawEvent", result)
             by = _repaired_by(raw) if record.topic in _FORWARDED else None
             digest = ledger.digest(record.value)
-            arrival = Arrival(origin, raw, digest, body=body, hops=hops, repaired_by=by)
+            arrival = Arrival(
+                origin,
+                raw,
+                digest,
+                body=body,
+                hops=hops,
+                repaired_by=by,
+                assigned=_assigned(record),
+            )
             return _Decoded(record, arrival=arrival)
         read = Refused(result.reason, str(result))
     digest = ledger.digest(record.value)
     arrival = Arrival(origin, raw, digest, fault=read.reason, detail=read.detail, hops=hops)
     return _Decoded(record, arrival=arrival)
+
+
+def _assigned(record: Taken) -> str:
+    """Key to which we have sent a record on ourselves."""
+    sent = record.topic == names.REKEYED and record.key is not None
+    return record.key.decode("utf-8", "replace") if sent and record.key else ""
 
 
 def _repaired_by(raw: Raw) -> str | None:
@@ -511,6 +525,11 @@ def _write_outputs(
         value = codec.encode(record, link, ids[names.LINKS])
         target = partition_of(key, surroundings.partitions)
         outputs.append(Output(names.LINKS, target, key, value, None))
+    warning = codec.committed("alert")
+    for record in work.alerts:
+        key = record["alert_id"].encode()
+        value = codec.encode(record, warning, ids[names.ALERTS])
+        outputs.append(Output(names.ALERTS, own, key, value, None))
     story = codec.committed("entity-status")
     for name in work.told:
         entity = state.open(name)

@@ -33,12 +33,14 @@ _SCHEMAS = {
     "approved-milestone": 4,
     "entity-status": 5,
     "decision-block": 6,
+    "alert": 7,
 }
 _WRITTEN = {
     names.APPROVED: "approved-milestone",
     names.ENTITY_STATUS: "entity-status",
     names.DECISIONS: "decision-block",
     names.LINKS: "link",
+    names.ALERTS: "alert",
 }
 _ROUNDS_MAX = 100
 
