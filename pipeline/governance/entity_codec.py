@@ -62,7 +62,7 @@ def dump(entity: Entity) -> list[Any]:
         entity.cancels,
         entity.binds,
         entity.bound,
-        entity.bindings,
+        {source: list(item) for source, item in entity.bindings.items()},
     ]
 
 

@@ -58,13 +58,14 @@ class Outcome(NamedTuple):
     sent: dict[str, tuple[bytes, bytes]]
     """Key and value of each claim's record."""
     stories: list[Record]
+    alerts: list[Record]
 
 
 def compare(then: Then, outcome: Outcome, *, only_story: bool = False) -> list[str]:
     """Every way in which the outcome is not the expected one."""
     problems = list(_stories(then.story, outcome))
     if only_story:
-        if then.decided or then.later or then.approved or then.dead_letters:
+        if then.decided or then.later or then.approved or then.dead_letters or then.alerts:
             problems.append("in_any_order compares the story alone: remove the other expectations")
         return problems
     return [
@@ -72,6 +73,7 @@ def compare(then: Then, outcome: Outcome, *, only_story: bool = False) -> list[s
         *_transitions(then.later, outcome),
         *_approved(then.approved, outcome),
         *_letters(then.dead_letters, outcome),
+        *_alerts(then.alerts, outcome),
         *problems,
     ]
 
@@ -243,6 +245,18 @@ def _letters(expected: list[DeadLetterText], outcome: Outcome) -> Iterator[str]:
         detail = letter.headers["milepost.dlq.detail"].decode()
         if item.detail is not None and item.detail not in detail:
             yield f"dead_letters: {claim} says {detail!r}, expected {item.detail!r} in it"
+
+
+def _alerts(expected: list[str], outcome: Outcome) -> Iterator[str]:
+    """Each alert by its kind and what it is about; once, however often it is told."""
+    found: dict[str, str] = {}
+    for record in outcome.alerts:
+        about = record["entity"] or record["platform"] or ""
+        subject = about.partition("/")[2].replace("/", " ") or about
+        found[record["alert_id"]] = f"{record['kind']} {subject}".strip()
+    if sorted(found.values()) != sorted(expected):
+        wanted = "; ".join(expected) or "none"
+        yield f"alerts: {'; '.join(found.values()) or 'none'}; expected {wanted}"
 
 
 def _stories(expected: Mapping[str, StoryText], outcome: Outcome) -> Iterator[str]:

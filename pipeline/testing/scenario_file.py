@@ -163,6 +163,9 @@ class EventStep(_Strict):
     quantity: QuantityText | None = None
     amount: str | None = None
     retracts: str | None = None
+    shipments: list[str] = []
+    by: str | None = None
+    remark: str | None = None
     topic: str | None = None
     key: str | None = None
     partition: Literal["right", "wrong"] = "right"
@@ -255,6 +258,7 @@ class Then(_Strict):
     later: list[dict[str, str]] = []
     approved: list[dict[str, Any]] = []
     dead_letters: list[DeadLetterText] = []
+    alerts: list[str] = []
     story: dict[str, StoryText] = {}
 
 
@@ -278,7 +282,7 @@ class RuleText(_Strict):
 class PolicyText(_Strict):
     """What differs from the shipped bundle in this file."""
 
-    waits: dict[Literal["region", "stop", "predecessor", "reference"], Duration] = {}
+    waits: dict[Literal["region", "stop", "predecessor", "reference", "target"], Duration] = {}
     horizon: Duration | None = None
     open_claims: int | None = None
     rules: dict[str, RuleText] = {}

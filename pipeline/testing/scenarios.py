@@ -226,7 +226,7 @@ class _Story:
 
     def mark(self) -> None:
         """From here on, what happens is compared."""
-        for topic in (names.APPROVED, names.DECISIONS):
+        for topic in (names.APPROVED, names.DECISIONS, names.ALERTS):
             self._before[topic] = len(self._stack.records(topic))
         self._before[names.DEAD_LETTER] = len(self._stack.letters())
         self._known = frozenset(self._sent)
@@ -249,6 +249,7 @@ class _Story:
             letters=[(self._named(letter), letter) for letter in letters],
             sent={name: (sent.key, sent.value) for name, sent in self._sent.items()},
             stories=self._stack.records(names.ENTITY_STATUS),
+            alerts=self._stack.records(names.ALERTS)[self._before[names.ALERTS] :],
         )
 
     def _rows(self, block: Record) -> Iterator[tuple[bool, Row]]:
@@ -380,6 +381,9 @@ class _Story:
             amount=codec.scaled(amount, codec.AMOUNT_SCALE) if amount else None,
             currency=currency or None,
             retracts=step.retracts,
+            shipments=step.shipments,
+            stated_by=step.by,
+            remark=step.remark,
             orders=step.orders,
             stops=[_stop(stop) for stop in step.stops],
             references=[_reference(reference) for reference in step.references],
