@@ -45,12 +45,15 @@ lint: $(TEST_READY) ## Run ruff, mypy and the import contracts; name all that fa
 	check imports $(BIN)/lint-imports; \
 	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 
-properties: $(TEST_READY) ## Run the property tests with fresh seeds for MINUTES (10)
-	@end=$$(($$(date +%s) + 60 * $${MINUTES:-10})); runs=0; \
-	while [ $$(date +%s) -lt $$end ]; do \
-	  $(BIN)/python -m pytest -m hypothesis --hypothesis-seed=$$(date +%s) $(ARGS) || exit 1; \
+properties: $(TEST_READY) ## Run the property tests at length, again with fresh seeds until MINUTES (10) are over
+	@start=$$(date +%s); seed=$$start; runs=0; \
+	while [ $$seed -lt $$((start + 60 * $${MINUTES:-10})) ]; do \
 	  runs=$$((runs + 1)); \
-	done; echo "$$runs runs of all properties, each with another seed"
+	  echo "run $$runs, seed $$seed, after $$(((seed - start) / 60)) minutes"; \
+	  $(BIN)/python -m pytest -m hypothesis --hypothesis-profile=long --hypothesis-seed=$$seed \
+	    --timeout=0 $(ARGS) || { echo "run $$runs, seed $$seed: failed"; exit 1; }; \
+	  seed=$$(date +%s); \
+	done; echo "$$runs runs without a failure, $$(((seed - start) / 60)) minutes"
 
 bench: $(TEST_READY) ## Compare a governor worker with a hand-written loop on this machine
 	@$(BIN)/python -m benchmarks.pipeline.throughput $(ARGS)

@@ -12,8 +12,9 @@ from hypothesis import settings
 
 from pipeline.local.stack import LocalStack
 
-# A slow machine is no finding.
-settings.register_profile("house", deadline=None)
+# A slow machine is no finding. `make properties` takes the long profile.
+settings.register_profile("house", max_examples=100, deadline=None)
+settings.register_profile("long", max_examples=4_000, deadline=None)
 settings.load_profile("house")
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.addressing import Addressing
@@ -83,6 +83,8 @@ class Fate(NamedTuple):
 class Watch:
     """Reads ledger, approved records and dead letters as they are committed."""
 
+    TOPICS = (names.DECISIONS, names.APPROVED, names.DEAD_LETTER)
+
     def __init__(self, settings, bootstrap):
         self.fates = {}
         """By (topic, partition, offset) of the input record."""
@@ -90,23 +92,29 @@ class Watch:
         self.letters = []
         self.blocks = []
         self._by_seq = {}
+        self.positions = {
+            (topic, number): 0 for topic in self.TOPICS for number in range(PARTITIONS)
+        }
+        """How far each partition was read, by topic and number."""
         self._consumer = clients.consumer(
-            settings, bootstrap, "test-watch", "earliest", **{"fetch.wait.max.ms": 20}
+            settings,
+            bootstrap,
+            "test-watch",
+            "earliest",
+            **{"fetch.wait.max.ms": 20, "enable.partition.eof": True},
         )
-        self._consumer.assign(
-            [
-                TopicPartition(topic, number, 0)
-                for topic in (names.DECISIONS, names.APPROVED, names.DEAD_LETTER)
-                for number in range(PARTITIONS)
-            ]
-        )
+        self._consumer.assign([TopicPartition(*place, 0) for place in self.positions])
 
     def look(self):
         """Take in what was committed since."""
         messages = self._consumer.consume(1, 0.02)
         for message in messages + self._consumer.consume(5_000, 0):
+            place, offset = (message.topic(), message.partition()), message.offset()
             if message.error() is None:
                 self._take(message)
+                self.positions[place] = offset + 1
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                self.positions[place] = offset
 
     def _take(self, message):
         topic, number, value = message.topic(), message.partition(), message.value()
@@ -228,6 +236,8 @@ class Gate:
 class Governed:
     """The stack: topics and schemas are there; bundles and workers when asked for."""
 
+    WATCH = Watch
+
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="governed-"))
         cache = os.environ.get("MILEPOST_CACHE_DIR")
@@ -249,7 +259,7 @@ class Governed:
         self.producer = clients.producer(
             self.settings, self.bootstrap, **{"linger.ms": 0, "message.max.bytes": 60_000_000}
         )
-        self.watch = Watch(self.settings, self.bootstrap)
+        self.watch = self.WATCH(self.settings, self.bootstrap)
         self.worker = None
         self.bundle = load_bundle()
         self._count = itertools.count(1)

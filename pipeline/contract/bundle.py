@@ -214,8 +214,8 @@ class Bundle(_Model):
         ).encode()
 
     def digest(self) -> str:
-        """SHA-256 of the document, hex."""
-        return hashlib.sha256(self.document()).hexdigest()
+        """SHA-256 of the document as this version of Milepost writes it, hex."""
+        return digest_of(self.document())
 
     def label(self, event_type: str, tenant: str, language: str) -> str:
         """What a customer of a tenant calls an event type."""
@@ -228,6 +228,11 @@ class Bundle(_Model):
     def platform(self, name: str) -> PlatformModel | None:
         """A platform by its name."""
         return next((row for row in self.platforms if row.name == name), None)
+
+
+def digest_of(document: bytes) -> str:
+    """SHA-256 of a published document, hex: stays the same whichever version reads it."""
+    return hashlib.sha256(document).hexdigest()
 
 
 def from_document(document: bytes) -> Bundle:

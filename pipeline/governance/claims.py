@@ -245,5 +245,7 @@ _EMPTY: Final[RawEvent] = {
 
 def raw_event(**given: Any) -> RawEvent:
     """A raw event with the schema's defaults for what is not given."""
-    lists: dict[str, list[Any]] = {name: [] for name in ("orders", "stops", "references", "shipments")}
+    lists: dict[str, list[Any]] = {
+        name: [] for name in ("orders", "stops", "references", "shipments")
+    }
     return {**_EMPTY, **lists, "attributes": {}, **given}  # type: ignore[typeddict-item]

@@ -6,7 +6,7 @@ back still does, until there is a new one: what was built on it stands. Must nev
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pipeline.governance.claims import Order, RawEvent
 from pipeline.governance.entity import Entity, Occurrence, Plan, Spoken
@@ -18,12 +18,15 @@ from pipeline.governance.reasons import Reason
 from pipeline.governance.standing import authority
 from pipeline.governance.vocabulary import EntityType
 
+PARTIAL: Final = "PARTIAL"
+"""Completeness of a quantity of which more is to come."""
+
 
 def progress(policy: Policy, entity: Entity) -> tuple[int, str]:
     """Rank and status: those of the furthest standing milestone.
 
     An event type with a partial status reaches its full one when every stop with one of its roles
-    has it.
+    has it, or, where it has no stops, when some document says that no more is to come.
     """
     best, status = 0, ""
     for name, count in entity.standing.items():
@@ -39,12 +42,25 @@ def progress(policy: Policy, entity: Entity) -> tuple[int, str]:
 
 
 def _complete(entity: Entity, kind: EventType) -> bool:
+    """Whether it stands everywhere it is due, and nothing more is to come there."""
+    if not kind.by_stop:
+        return any(
+            item.stands and item.event_type == kind.name and not _partial(item)
+            for item in entity.occurrences.values()
+        )
     return all(
         (occurrence := entity.occurrences.get(f"{kind.name}|{item.place}")) is not None
         and occurrence.stands
+        and not _partial(occurrence)
         for item in entity.stops
         if item.stop["role"] in kind.stop_roles
     )
+
+
+def _partial(occurrence: Occurrence) -> bool:
+    """Whether what stands says that more is to come."""
+    quantity = None if occurrence.content is None else occurrence.content[0]
+    return quantity is not None and quantity["completeness"] == PARTIAL
 
 
 class _Stated(NamedTuple):

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from pipeline.governance.alerts import on_cancel
+from pipeline.governance.alerts import AlertKind, alert, on_cancel
 from pipeline.governance.claims import Claim, Origin, Raw, RawEvent, mark_of
 from pipeline.governance.entity import Entity, Held, Occurrence, Spoken
 from pipeline.governance.facts import replan
@@ -287,6 +287,9 @@ def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
             _follow_up(work, entity, seq)
             return _verdict(Disposition.REROUTED, Reason.REFERENCE_BOUND, key, body)
         found: Placed | Wait | Ended = Wait(owner, policy.limits.reference_ms, body)
+        if owner is Reason.REFERENCE_CONFLICT:
+            conflict = AlertKind.REFERENCE_CONFLICT
+            work.alerts.append(alert(conflict, claim.origin.received, entity=entity))
     else:
         found = locate(policy, entity, claim, platform, work.clock)
     if isinstance(found, Ended):

@@ -7,6 +7,7 @@ want of knowledge. Must never hold anything that did not wait before.
 
 from __future__ import annotations
 
+from pipeline.governance.alerts import AlertKind, alert
 from pipeline.governance.claims import Claim, Raw
 from pipeline.governance.entity import Entity, Held, Occurrence, Spoken
 from pipeline.governance.facts import replan
@@ -122,6 +123,9 @@ def _correlate(work: Work, entity: Entity, cause: int) -> None:
             row = _transition(entity, held, cause, Disposition.HELD, owner)
             work.transitions.append(row)
             held.reason = owner.value
+            if owner is Reason.REFERENCE_CONFLICT:
+                at = held.claim.origin.received
+                work.alerts.append(alert(AlertKind.REFERENCE_CONFLICT, at, entity=entity))
 
 
 def send_on(work: Work, entity: Entity, claim: Claim, owner: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from pipeline.contract import codec, names
-from pipeline.contract.bundle import Bundle, from_document
+from pipeline.contract.bundle import Bundle, digest_of, from_document
 from pipeline.governance.vocabulary import ControlKind
 from pipeline.kafka import clients
 from pipeline.kafka.reading import LogReader, Stored, partitions_of, read_to_end
@@ -135,7 +135,8 @@ def publish(
 ) -> list[int]:
     """Publish a bundle and activate it on every partition that another one is in force on.
 
-    Resumable and idempotent: what is done already is not done again.
+    Resumable and idempotent: what is done already is not done again. A document that was written
+    over is put back, if this is the bundle that was activated.
 
     Args:
         settings: security settings pass through.
@@ -154,20 +155,27 @@ def publish(
 
     """
     known = documents(settings, bootstrap).get(bundle.version)
+    activated = activations(settings, bootstrap)
     if known is not None and not _same(known, bundle):
-        raise BundleRefusedError(
-            f"version {bundle.version} was published with other content: change `version` in"
-            " bundle.yaml, a published version never changes"
-        )
+        if (bundle.version, bundle.digest()) not in {
+            (told.version, told.digest) for told in activated
+        }:
+            raise BundleRefusedError(
+                f"version {bundle.version} was published with other content: change `version` in"
+                " bundle.yaml, a published version never changes"
+            )
+        known = None
     producer = clients.producer(settings, bootstrap)
+    document = known or bundle.document()
     if known is None:
-        document = clients.Outgoing(names.POLICY, bundle.document(), bundle.version.encode())
-        clients.deliver(producer, [document])
-    told = {item.partition: item.version for item in activations(settings, bootstrap)}
+        outgoing = clients.Outgoing(names.POLICY, document, bundle.version.encode())
+        clients.deliver(producer, [outgoing])
+    told = {item.partition: item.version for item in activated}
     numbers = partitions_of(settings, bootstrap, names.CONTROL)
     due = [number for number in numbers if told.get(number) != bundle.version]
     schema_id = registry.id_for(names.subject(names.CONTROL), "control")
-    clients.deliver(producer, _activations(bundle, due, schema_id, by, why))
+    named = bundle.version, digest_of(document)
+    clients.deliver(producer, _activations(named, due, schema_id, by, why))
     return due
 
 
@@ -180,14 +188,14 @@ def _same(document: bytes, bundle: Bundle) -> bool:
 
 
 def _activations(
-    bundle: Bundle, partitions: Iterable[int], schema_id: int, by: str, why: str
+    named: tuple[str, str], partitions: Iterable[int], schema_id: int, by: str, why: str
 ) -> Iterable[clients.Outgoing]:
-    digest = bundle.digest()
+    version, digest = named
     for number in partitions:
         record = {
             "kind": ControlKind.ACTIVATE.value,
             "partition": number,
-            "policy_version": bundle.version,
+            "policy_version": version,
             "policy_digest": digest,
             "issued_by": by,
             "why": why,

@@ -41,8 +41,9 @@ from pipeline.lane import (
 from pipeline.lane.model import RETENTION
 from pipeline.settings import Settings, SettingsError
 from pipeline.streams.lookups import ASK_AGAIN_S, Lookups
+from pipeline.streams.observing import WrongPolicy
 from pipeline.streams.state import PartitionState
-from pipeline.streams.topology import Governed, Lacking, Surroundings, govern
+from pipeline.streams.topology import Governed, Lacking, PolicyName, Surroundings, govern
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Decider:
         self._surroundings = surroundings
         self._lookups = lookups
         self._measure = measure
-        self._awaited: dict[int, frozenset[str]] = {}
+        self._awaited: dict[int, frozenset[PolicyName]] = {}
         """Bundles that partitions were told to use and that are not there, by partition."""
 
     async def decide(self, batch: RecordBatch[PartitionState]) -> dict[int, Decided | Deferred]:
@@ -150,12 +151,13 @@ class Decider:
         """
         load = functools.partial(self._lookups.find_policies, self._awaited[partition])
         try:
-            missing = await asyncio.get_running_loop().run_in_executor(None, load)
+            unusable = await asyncio.get_running_loop().run_in_executor(None, load)
         except UnreachableError as error:
             return Deferred(OUTAGE_S, str(error))
-        if missing:
-            faults = [f"policy bundle {name} {why}" for name, why in missing.items()]
-            return Deferred(OUTAGE_S, "; ".join(sorted(faults)))
+        if unusable:
+            why = "; ".join(f"policy bundle {item.name.version} {item.why}" for item in unusable)
+            wrong = any(item.other for item in unusable)
+            return WrongPolicy(OUTAGE_S, why) if wrong else Deferred(OUTAGE_S, why)
         del self._awaited[partition]
         return None
 

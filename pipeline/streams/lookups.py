@@ -7,11 +7,13 @@ decide about a record.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from pipeline.contract import codec, names
+from pipeline.contract.bundle import digest_of
 from pipeline.contract.policy_tables import compile_policy
 from pipeline.contract.schemas import unsafe
 from pipeline.governance.policy import Policy
@@ -19,7 +21,7 @@ from pipeline.governance.reasons import Reason
 from pipeline.kafka import bundles
 from pipeline.kafka.registry import Registry
 from pipeline.settings import Settings
-from pipeline.streams.topology import Refused
+from pipeline.streams.topology import PolicyName, Refused
 
 ASK_AGAIN_S: Final = 0.8
 REFUSED_FOR_S: Final = 60.0
@@ -27,6 +29,20 @@ REFUSED_MAX: Final = 200_000
 """More than one batch can name; beyond it all refusals are forgotten."""
 STRANGERS_NAMED_MAX: Final = 50
 """Ids of other subjects that one round asks about, only to name the reason more exactly."""
+
+
+_OTHER: Final = (
+    "was activated with digest {}, the published one has {}: publish the activated one again"
+)
+
+
+class Unusable(NamedTuple):
+    """A policy bundle that can't be used now."""
+
+    name: PolicyName
+    why: str
+    other: str = ""
+    """Digest of what is published under its version instead."""
 
 
 class Lookups:
@@ -94,27 +110,39 @@ class Lookups:
             self._refuse(topic, number, self._stranger(topic, number, named=named))
         return frozenset(waiting)
 
-    def find_policies(self, versions: Iterable[str]) -> dict[str, str]:
+    def find_policies(self, wanted: Iterable[PolicyName]) -> list[Unusable]:
         """Load published bundles.
 
         Returns:
-            By version, why it can't be used: it is not published, or can't be read.
+            Those that can't be used, and why: not published, not to be read, or not the one that
+            was activated.
 
         Raises:
             UnreachableError: Kafka is away.
 
         """
-        missing: dict[str, str] = {}
+        unusable: list[Unusable] = []
         found = bundles.documents(self._settings, self._bootstrap)
-        for version in set(versions) - self.policies.keys():
-            if version not in found:
-                missing[version] = "is not published: run `milepost policy publish`"
+        for name in sorted(set(wanted)):
+            if name.fits(self.policies.get(name.version)):
+                continue
+            document = found.get(name.version)
+            if document is None:
+                why = "is not published: run `milepost policy publish`"
+                unusable.append(Unusable(name, why))
+                continue
+            digest = digest_of(document)
+            if name.digest not in {"", digest}:
+                unusable.append(Unusable(name, _OTHER.format(name.digest, digest), other=digest))
                 continue
             try:
-                self.policies[version] = compile_policy(bundles.read(found[version]))
+                policy = compile_policy(bundles.read(document))
             except ValueError as error:
-                missing[version] = f"can't be used by this Milepost ({str(error)[:200]})"
-        return missing
+                why = f"can't be used by this Milepost ({str(error)[:200]})"
+                unusable.append(Unusable(name, why))
+            else:
+                self.policies[name.version] = dataclasses.replace(policy, digest=digest)
+        return unusable
 
     def _allowed(
         self, topic: str, wanted: Mapping[tuple[str, int], frozenset[str]]

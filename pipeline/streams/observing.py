@@ -21,6 +21,12 @@ DEAD_LETTERS_LOGGED: Final = 5
 _log = structlog.get_logger(__name__)
 
 
+class WrongPolicy(Deferred):
+    """A partition is not governed: what is published is not the bundle that was activated."""
+
+    __slots__ = ()
+
+
 class GovernorObserver(Observer):
     """The lane's observer, and the measure of each decision."""
 
@@ -96,10 +102,16 @@ class GovernorObserver(Observer):
     def deferred(self, partition: int, deferred: Deferred) -> None:
         """A batch was put off; said once per reason."""
         self._metrics.add("milepost_deferrals_total", 1)
+        wrong = isinstance(deferred, WrongPolicy)
+        if wrong:
+            self._metrics.add("milepost_policy_mismatches_total", 1)
         if self._deferred.get(partition) != deferred.why:
             self._deferred[partition] = deferred.why
             topics = sorted(deferred.topics or ())
-            _log.warning("batch_deferred", partition=partition, topics=topics, why=deferred.why)
+            if wrong:
+                _log.error("policy_mismatch", partition=partition, why=deferred.why)
+            else:
+                _log.warning("batch_deferred", partition=partition, topics=topics, why=deferred.why)
 
     def gap(self, partition: int, gap: Gap) -> None:
         """Records were gone before they were read."""

@@ -33,6 +33,8 @@ class PartitionState:
     def __init__(self, partition: int) -> None:
         self.partition = partition
         self.policy_version: str | None = None
+        self.policy_digest = ""
+        """Of the bundle that governs; empty: a version wrote the state that did not note it."""
         self.time = Clock(0)
         self.seq = 0
         """ledger_seq of the next input record."""
@@ -77,6 +79,7 @@ class PartitionState:
 
     def _restore_own(self, own: dict[str, Any]) -> None:
         self.policy_version = own["policy_version"]
+        self.policy_digest = own.get("policy_digest", "")
         self.time = Clock(own["clock"], own.get("ahead", {}))
         self.seq = own["seq"]
         self.block = own["block"]
@@ -96,6 +99,7 @@ class PartitionState:
         """Changelog entry of the partition itself."""
         own = {
             "policy_version": self.policy_version,
+            "policy_digest": self.policy_digest,
             "clock": self.time.all,
             "ahead": dict(self.time.ahead),
             "seq": self.seq,

@@ -98,13 +98,25 @@ class Surroundings:
     record_bytes_max: int
 
 
+class PolicyName(NamedTuple):
+    """A policy bundle as an activation names it."""
+
+    version: str
+    digest: str
+    """Empty: it doesn't say. Else no other content governs under this version."""
+
+    def fits(self, policy: Policy | None) -> bool:
+        """Whether a policy is the one that is meant."""
+        return policy is not None and self.digest in {"", policy.digest}
+
+
 @dataclass(frozen=True)
 class Lacking:
     """What must be looked up before this run can be made; nothing has changed."""
 
     schemas: Mapping[tuple[str, int], frozenset[str]] = field(default_factory=dict)
     """By topic and id: the inputs whose records wait for it."""
-    policies: frozenset[str] = frozenset()
+    policies: frozenset[PolicyName] = frozenset()
     no_policy: bool = False
     """No bundle has been activated for this partition yet."""
 
@@ -228,7 +240,7 @@ def _lacking(
     """What has to be looked up first."""
     schemas, policies = surroundings.schemas, surroundings.policies
     missing: dict[tuple[str, int], set[str]] = {}
-    named: set[str] = set()
+    named: set[PolicyName] = set()
     for item in came:
         record = item.record
         if item.fault is not None:
@@ -239,15 +251,16 @@ def _lacking(
         elif record.topic == names.CONTROL and isinstance(found, Schema):
             control = _try(record.value or b"", found, CONTROL)
             if isinstance(control, dict) and control["kind"] == ControlKind.ACTIVATE:
-                named |= {control["policy_version"]} - {None, ""}
+                name = PolicyName(control["policy_version"] or "", control["policy_digest"] or "")
+                named |= {name} if name.version else set()
     if missing:
         return Lacking(schemas={name: frozenset(waiting) for name, waiting in missing.items()})
     if state.policy_version is not None:
-        named.add(state.policy_version)
+        named.add(PolicyName(state.policy_version, state.policy_digest))
     elif not named:
         return Lacking(no_policy=True)
-    unknown = named - policies.keys()
-    return Lacking(policies=frozenset(unknown)) if unknown else None
+    unknown = frozenset(name for name in named if not name.fits(policies.get(name.version)))
+    return Lacking(policies=unknown) if unknown else None
 
 
 def _as_it_came(surroundings: Surroundings, partition: int, record: Taken) -> _Came:
@@ -359,7 +372,8 @@ def _govern_block(
             state.schedule(entity)
         for entity in state.due():
             kernel.reach(work, entity)
-    state.policy_version = work.policy.version if work.activated else None
+    if work.activated:
+        state.policy_version, state.policy_digest = work.policy.version, work.policy.digest
     _write_outputs(surroundings, state, work, governed)
     if not chunk and not work.transitions and not inputs and clock_before == state.clock:
         return

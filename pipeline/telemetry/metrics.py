@@ -28,6 +28,7 @@ MetricName = Literal[
     "milepost_transaction_aborts_total",
     "milepost_transaction_undecided_seconds",
     "milepost_deferrals_total",
+    "milepost_policy_mismatches_total",
     "milepost_state_entities",
     "milepost_state_bytes",
     "milepost_restore_records",
@@ -104,6 +105,9 @@ METRICS: Final[dict[MetricName, Metric]] = {
     ),
     "milepost_deferrals_total": Metric(
         _C, "deferrals", "Batches put off because something they need is away"
+    ),
+    "milepost_policy_mismatches_total": Metric(
+        _C, "mismatches", "Batches put off because the published bundle is not the activated one"
     ),
     "milepost_state_entities": Metric(
         _G, "entities", "Entities in the state of a partition", ("partition",)

@@ -5,6 +5,7 @@ Must never change who owns what.
 
 from __future__ import annotations
 
+import functools
 from datetime import timedelta
 from typing import Any
 
@@ -24,7 +25,7 @@ def policy_for(scenario: Scenario) -> Policy:
         ValueError: the scenario names a rule or deputy that the bundle lacks.
 
     """
-    return compile_policy(_adjusted(load_bundle(), scenario.policy))
+    return compile_policy(_adjusted(_shipped(), scenario.policy))
 
 
 def bundle_for(scenario: Scenario, staging: Staging, version: str) -> Bundle:
@@ -34,7 +35,12 @@ def bundle_for(scenario: Scenario, staging: Staging, version: str) -> Bundle:
         ValueError: the scenario names a rule or deputy that the bundle lacks.
 
     """
-    return staging.bundle(_adjusted(load_bundle(), scenario.policy), version)
+    return staging.bundle(_adjusted(_shipped(), scenario.policy), version)
+
+
+@functools.cache
+def _shipped() -> Bundle:
+    return load_bundle()
 
 
 def _adjusted(bundle: Bundle, changes: PolicyText) -> Bundle:

@@ -7,8 +7,8 @@ published or refused besides the expectations is a difference. Must never decide
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol
 
 from pipeline.contract import codec, names
@@ -16,6 +16,7 @@ from pipeline.governance import ledger
 from pipeline.governance.claims import raw_event
 from pipeline.governance.identity import partition_of
 from pipeline.governance.policy import Policy
+from pipeline.governance.vocabulary import Disposition
 from pipeline.testing.driver import Place, TopologyDriver, key_of
 from pipeline.testing.expectations import Letter, Outcome, Row, compare
 from pipeline.testing.scenario_file import (
@@ -196,6 +197,8 @@ class _Sent(NamedTuple):
     at_ms: int
     key: bytes
     value: bytes
+    received_ms: int
+    """When its bytes first came in."""
 
 
 class _Story:
@@ -233,17 +236,28 @@ class _Story:
 
     def outcome(self) -> Outcome:
         """What there is to compare."""
-        rows: list[tuple[bool, Row]] = []
+        rows: list[Row] = []
+        sent_on: list[Row] = []
         transitions: list[tuple[int, Record]] = []
+        moved: set[tuple[int, int]] = set()
         for number, block in enumerate(self._stack.records(names.DECISIONS)):
-            rows += self._rows(block)
-            if number >= self._before[names.DECISIONS]:
-                transitions += [(block["partition"], row) for row in block["transitions"]]
+            partition = block["partition"]
+            for seq, decision in enumerate(block["decisions"], block["first_seq"]):
+                topic = block["inputs"][decision["input"]]["topic"]
+                claim = self._claim_at(Place(topic, partition, decision["offset"]))
+                row = Row(claim, partition, seq, decision)
+                (sent_on if topic == names.REKEYED else rows).append(row)
+            for row_moved in block["transitions"]:
+                if number >= self._before[names.DECISIONS]:
+                    transitions.append((partition, row_moved))
+                if row_moved["after"] == Disposition.REROUTED:
+                    moved.add((partition, row_moved["seq"]))
+        rows += self._named_by_bytes(rows, sent_on, moved)
         letters = self._stack.letters()[self._before[names.DEAD_LETTER] :]
         return Outcome(
             start_ms=self._start_ms,
             new=[name for name in self._sent if name not in self._known],
-            rows=[row for _, row in sorted(rows, key=itemgetter(0))],
+            rows=rows,
             transitions=transitions,
             approved=self._stack.records(names.APPROVED)[self._before[names.APPROVED] :],
             letters=[(self._named(letter), letter) for letter in letters],
@@ -252,30 +266,37 @@ class _Story:
             alerts=self._stack.records(names.ALERTS)[self._before[names.ALERTS] :],
         )
 
-    def _rows(self, block: Record) -> Iterator[tuple[bool, Row]]:
-        """The block's decisions, each with the step that appended its record; sent on: true."""
-        for number, decision in enumerate(block["decisions"]):
-            topic = block["inputs"][decision["input"]]["topic"]
-            place = Place(topic, block["partition"], decision["offset"])
-            row = Row(
-                self._claim_at(place, decision),
-                block["partition"],
-                block["first_seq"] + number,
-                decision,
-            )
-            yield topic == names.REKEYED, row
+    def _claim_at(self, place: Place) -> str | None:
+        return next((name for name, sent in self._sent.items() if sent.place == place), None)
 
-    def _claim_at(self, place: Place, decision: Record) -> str | None:
-        for name, sent in self._sent.items():
-            if sent.place == place:
-                return name
-        if place.topic != names.REKEYED:
-            return None
-        for name, sent in self._sent.items():
-            same = ledger.digest(sent.value) == decision["digest"]
-            if same and sent.at_ms == decision["received"]:
-                return name
-        return None
+    def _named_by_bytes(
+        self, rows: list[Row], sent_on: list[Row], moved: set[tuple[int, int]]
+    ) -> Iterator[Row]:
+        """Re-keyed records, each of a claim with its bytes that was sent on.
+
+        Args:
+            rows: decisions about what the steps appended.
+            sent_on: decisions about re-keyed records.
+            moved: partition and sequence of claims that were sent on after they had waited.
+
+        """
+
+        def leaves(row: Row) -> bool:
+            gone = row.decision["disposition"] == Disposition.REROUTED
+            return gone or (row.partition, row.seq) in moved
+
+        due = Counter(row.claim for row in rows if leaves(row))
+        for row in sent_on:
+            candidates = [
+                name
+                for name, sent in self._sent.items()
+                if ledger.digest(sent.value) == row.decision["digest"]
+                and sent.received_ms == row.decision["received"]
+            ]
+            name = next((name for name in candidates if due[name] > 0), None)
+            named = row._replace(claim=name)
+            due[name] += leaves(named) - 1
+            yield named
 
     def _named(self, letter: Letter) -> str:
         origin = json.loads(letter.headers["milepost.dlq.origin"])
@@ -311,7 +332,7 @@ class _Story:
         if step.partition == "wrong":
             partition = (partition + 1) % self._stack.partitions
         place = self._stack.pipe_bytes(topic, key, value, None, partition, at_ms)
-        self._sent[step.id] = _Sent(place, at_ms, key, value)
+        self._sent[step.id] = _Sent(place, at_ms, key, value, at_ms)
 
     def _repeat(self, step: AgainStep) -> None:
         at_ms = self._arrive(step.at)
@@ -321,11 +342,12 @@ class _Story:
         topic, headers = first.place.topic, None
         if step.replay is not None:
             topic = names.REPLAY
-            origin = {**first.place._asdict(), "received": first.at_ms + self._later_ms}
+            origin = {**first.place._asdict(), "received": first.received_ms + self._later_ms}
             headers = [(names.HEADER_ORIGIN, json.dumps(origin).encode())]
         partition = partition_of(first.key, self._stack.partitions)
         place = self._stack.pipe_bytes(topic, first.key, first.value, headers, partition, at_ms)
-        self._sent[step.id] = _Sent(place, at_ms, first.key, first.value)
+        received_ms = at_ms if step.replay is None else first.received_ms
+        self._sent[step.id] = _Sent(place, at_ms, first.key, first.value, received_ms)
 
     def _worker(self, step: str) -> None:
         if step != "worker starts":

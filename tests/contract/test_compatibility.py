@@ -283,7 +283,7 @@ def read_back(writer: dict, reader: dict, value: object) -> object:
     return fastavro.schemaless_reader(target, writer, reader)
 
 
-@settings(max_examples=400)
+@settings(max_examples=4 * settings.default.max_examples)
 @given(SCHEMAS, SCHEMAS, st.data())
 def test_whatever_is_called_readable_is_read(writer, reader, data):
     if compatibility.unreadable(build(reader), build(writer)):
@@ -291,7 +291,7 @@ def test_whatever_is_called_readable_is_read(writer, reader, data):
     read_back(writer, reader, data.draw(values_of(writer)))
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(SCHEMAS, st.data())
 def test_a_schema_changed_by_the_book_reads_what_the_old_one_wrote(writer, data):
     """Optional fields added, fields dropped and put in another order: the everyday changes."""
@@ -303,7 +303,7 @@ def test_a_schema_changed_by_the_book_reads_what_the_old_one_wrote(writer, data)
     assert read["added"] is None
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(SCHEMAS, SCHEMAS, st.data())
 def test_what_is_called_unreadable_for_want_of_a_field_really_fails(writer, reader, data):
     found = compatibility.unreadable(build(reader), build(writer))

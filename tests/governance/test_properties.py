@@ -10,7 +10,7 @@ import orjson
 from driver_evidence import violations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from worlds import EXAMPLES, POLICY, START_MS, final, in_order, readings, run, topic_of, worlds
+from worlds import POLICY, START_MS, final, in_order, readings, run, topic_of, worlds
 
 from pipeline.contract import codec, names
 from pipeline.governance.claims import raw_event
@@ -20,8 +20,7 @@ from pipeline.governance.identity import partition_of
 from pipeline.testing.driver import TopologyDriver
 
 law = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
+    max_examples=settings.default.max_examples // 4,  # a whole world each
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 MODES = st.sampled_from(["each", "all", "clock", "restart"])

@@ -6,8 +6,6 @@ apart.
 
 from __future__ import annotations
 
-import os
-
 from hypothesis import strategies as st
 
 from pipeline.contract.bundle import load_bundle
@@ -21,7 +19,6 @@ POLICY = compile_policy(load_bundle())
 START_MS = 1_767_600_000_000
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
-EXAMPLES = 3_000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 25
 
 _STOP = dict.fromkeys(("number", "role", "location", "name", "city", "subdivision", "country"))
 _TOWNS = {"DAL1": ("Dallas", "TX"), "DEN1": ("Denver", "CO"), "ATL1": ("Atlanta", "GA")}

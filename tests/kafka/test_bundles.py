@@ -1,9 +1,12 @@
 """Policy bundles on Kafka: published once, activated everywhere, whatever lies beside them."""
 
+import json
+
 import governed_stack
 import pytest
 
 from pipeline.contract import codec, names
+from pipeline.contract.bundle import digest_of
 from pipeline.kafka import bundles, clients
 
 pytestmark = pytest.mark.kafka
@@ -69,6 +72,25 @@ def test_a_version_that_is_taken_by_other_content_is_refused_and_nothing_changes
         publish(restored, other)
     found = bundles.published(restored.settings, restored.bootstrap)
     assert found[first.version] == first
+
+
+def test_the_activated_bundle_is_put_back_where_it_was_written_over(restored):
+    bundle = restored.bundle_with()
+    publish(restored, bundle)
+    spoilt = clients.Outgoing(names.POLICY, b"nonsense", bundle.version.encode())
+    clients.deliver(restored.producer, [spoilt])
+    assert publish(restored, bundle) == []
+    assert bundles.published(restored.settings, restored.bootstrap)[bundle.version] == bundle
+
+
+def test_an_activation_names_the_document_that_is_there(restored):
+    """Another version of Milepost may have written it otherwise."""
+    bundle = restored.bundle_with()
+    written = json.dumps(json.loads(bundle.document()), indent=1).encode()
+    published = clients.Outgoing(names.POLICY, written, bundle.version.encode())
+    clients.deliver(restored.producer, [published])
+    publish(restored, bundle)
+    assert {item.digest for item in activations(restored)} == {digest_of(written)}
 
 
 def test_a_version_that_is_taken_by_nonsense_is_refused(restored):

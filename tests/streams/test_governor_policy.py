@@ -73,9 +73,9 @@ def test_a_version_never_changes_its_content(scratch):
         scratch.publish(other)
 
 
-def activate(scratch, version, partitions):
+def activate(scratch, version, partitions, digest=""):
     schema_id = scratch.registry.id_for(names.subject(names.CONTROL), "control")
-    control = {"kind": "ACTIVATE", "policy_version": version, "policy_digest": ""}
+    control = {"kind": "ACTIVATE", "policy_version": version, "policy_digest": digest}
     records = [
         clients.Outgoing(
             names.CONTROL,
@@ -132,6 +132,55 @@ def test_a_partition_whose_bundle_is_missing_waits_and_says_so(scratch):
 
 def _home(scratch, shipment):
     return partition_of(scratch.key(shipment), PARTITIONS)
+
+
+def write_over(scratch, bundle):
+    """Publish other content under a version that is there; its digest."""
+    other = scratch.bundle_with(heading__version=bundle.version, heading__author="another")
+    document = clients.Outgoing(names.POLICY, other.document(), bundle.version.encode())
+    clients.deliver(scratch.producer, [document])
+    return other.digest()
+
+
+def mismatch(bundle, published):
+    return (
+        f"policy bundle {bundle.version} was activated with digest {bundle.digest()},"
+        f" the published one has {published}"
+    )
+
+
+def test_another_bundle_under_the_activated_version_never_governs(scratch):
+    """The partition waits and says so with both digests; the others go on."""
+    bundle = scratch.bundle_with()
+    published = write_over(scratch, bundle)
+    activate(scratch, bundle.version, [1], bundle.digest())
+    says(scratch, mismatch(bundle, published))
+    says(scratch, "policy_mismatch")
+    here = next(n for n in iter(scratch.name, "") if _home(scratch, n) == 1)
+    there = next(n for n in iter(scratch.name, "") if _home(scratch, n) == 3)
+    (waits,) = scratch.send(delivered(scratch, here))
+    (goes_on,) = scratch.send(delivered(scratch, there))
+    assert scratch.fate(goes_on).verdict == ("approved", "owner_spoke")
+    assert waits not in scratch.watch.fates
+    scratch.publish(bundle)
+    assert scratch.fate(waits).policy_version == bundle.version
+
+
+def test_a_bundle_that_was_written_over_does_not_govern_after_a_restart(scratch):
+    bundle = scratch.bundle_with()
+    scratch.publish(bundle)
+    (before,) = scratch.send(delivered(scratch, "BEFORE"))
+    scratch.watch.until(lambda: {row.in_force for row in status(scratch)} == {bundle.version})
+    assert scratch.fate(before).policy_version == bundle.version
+    assert scratch.worker.end() == 0
+    published = write_over(scratch, bundle)
+    scratch.start()
+    says(scratch, mismatch(bundle, published))
+    (waits,) = scratch.send(delivered(scratch, "AFTER"))
+    scratch.watch.look()
+    assert waits not in scratch.watch.fates
+    scratch.publish(bundle)
+    assert scratch.fate(waits).policy_version == bundle.version
 
 
 def test_nonsense_on_the_policy_topic_stops_nobody(scratch):

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from pipeline.contract import codec, names
-from pipeline.contract.bundle import load_bundle
+from pipeline.contract.bundle import digest_of, load_bundle
 from pipeline.governance.reasons import Reason
 from pipeline.kafka import bundles
 from pipeline.kafka.errors import RegistryUnavailableError
@@ -15,11 +15,12 @@ from pipeline.kafka.registry import Registry
 from pipeline.settings import Settings
 from pipeline.streams import lookups
 from pipeline.streams.lookups import Lookups
-from pipeline.streams.topology import Refused
+from pipeline.streams.topology import PolicyName, Refused
 
 TMS = "logistics.raw.tms-na.v1"
 CARRIERS = "logistics.raw.carriers.v1"
 BASE = "http://schemas.test"
+ANY = PolicyName("v", "")
 
 
 class Known:
@@ -215,17 +216,19 @@ def published(monkeypatch):
 
 def test_a_bundle_is_compiled_once_it_is_published(looking, published):
     bundle = load_bundle()
-    missing = looking.find_policies({bundle.version})
-    assert "is not published" in missing[bundle.version]
+    wanted = PolicyName(bundle.version, bundle.digest())
+    (missing,) = looking.find_policies({wanted})
+    assert (missing.name, "is not published" in missing.why) == (wanted, True)
     published[bundle.version] = bundle.document()
-    assert looking.find_policies({bundle.version}) == {}
-    assert looking.policies[bundle.version].digest == bundle.digest()
+    assert looking.find_policies({wanted}) == []
+    assert wanted.fits(looking.policies[bundle.version])
 
 
 @pytest.mark.parametrize("document", [b"", b"nonsense", b"{}", b"\xff"])
 def test_a_document_that_is_no_bundle_is_told_and_nothing_breaks(looking, published, document):
     published["v"] = document
-    assert "can't be used" in looking.find_policies({"v"})["v"]
+    (unusable,) = looking.find_policies({ANY})
+    assert ("can't be used" in unusable.why, unusable.other) == (True, "")
     assert looking.policies == {}
 
 
@@ -235,4 +238,40 @@ def test_a_bundle_whose_dialect_extends_itself_is_told(looking, published):
     spoiled = copy.deepcopy(content)
     spoiled["dialects"][0]["extends"] = spoiled["dialects"][0]["dialect"]
     published["v"] = json.dumps(spoiled).encode()
-    assert "extends itself" in looking.find_policies({"v"})["v"]
+    (unusable,) = looking.find_policies({ANY})
+    assert "extends itself" in unusable.why
+
+
+def test_another_bundle_under_the_activated_version_is_told_with_both_digests(looking, published):
+    bundle = load_bundle()
+    published["v"] = bundle.document()
+    wanted = PolicyName("v", "a" * 64)
+    (unusable,) = looking.find_policies({wanted})
+    assert unusable == (wanted, unusable.why, bundle.digest())
+    assert wanted.digest in unusable.why
+    assert bundle.digest() in unusable.why
+    assert looking.policies == {}
+
+
+def test_the_activated_bundle_takes_the_place_of_another_once_it_is_published(looking, published):
+    bundle = load_bundle()
+    other = bundle.model_copy(
+        update={"heading": bundle.heading.model_copy(update={"author": "somebody else"})}
+    )
+    published["v"] = other.document()
+    assert looking.find_policies({ANY}) == []
+    wanted = PolicyName("v", bundle.digest())
+    assert len(looking.find_policies({wanted})) == 1
+    assert PolicyName("v", other.digest()).fits(looking.policies["v"])
+    published["v"] = bundle.document()
+    assert looking.find_policies({wanted}) == []
+    assert wanted.fits(looking.policies["v"])
+
+
+def test_the_digest_is_of_the_bytes_that_are_published_whoever_wrote_them(looking, published):
+    """Another version of Milepost may write the same bundle otherwise."""
+    bundle = load_bundle()
+    written = json.dumps(json.loads(bundle.document()), indent=1).encode()
+    published["v"] = written
+    assert looking.find_policies({PolicyName("v", digest_of(written))}) == []
+    assert len(looking.find_policies({PolicyName("v", bundle.digest())})) == 1
