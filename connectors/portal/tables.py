@@ -187,7 +187,7 @@ def open_writer(url: str) -> Engine:
         sqlalchemy.exc.SQLAlchemyError: the database can't be used now.
 
     """
-    engine = open_engine(url)
+    engine = open_engine(url, "MILEPOST_PORTAL_DATABASE_URL")
     with engine.begin() as connection:
         metadata.create_all(connection)
         first = upsert(connection.dialect, store).values(id=1, version=VERSION, changes=0)
@@ -216,7 +216,7 @@ def open_reader(url: str) -> Engine:
             f"The portal's store {_shown(url)} can't be used ({cause}): correct "
             "MILEPOST_PORTAL_DATABASE_URL, or see that the folder can be written and has room"
         ) from None
-    return reading_only(open_engine(url))
+    return reading_only(open_engine(url, "MILEPOST_PORTAL_DATABASE_URL"))
 
 
 def bind_cluster(connection: Connection, cluster_id: str, url: str) -> None:

@@ -15,6 +15,10 @@ from connectors.sinks.postings import Posting, PostingRules, carried
 from pipeline.governance.vocabulary import Action
 
 
+class DecisionError(ValueError):
+    """What a person decided about an entry can't be done; the message says why."""
+
+
 class _Wanted(NamedTuple):
     """What should be booked of one milestone under one rule."""
 
@@ -117,13 +121,13 @@ def release(book: Book, entry: Entry) -> None:
     """Book an entry that waits or is parked all the same, on a person's word.
 
     Raises:
-        ValueError: it is not waiting for anybody, or is no posting.
+        DecisionError: it is not waiting for anybody, or is no posting.
 
     """
     if entry.state not in (State.WAITING, State.PARKED):
-        raise ValueError(f"{entry.key} is {entry.state}: only WAITING or PARKED can be released")
+        raise DecisionError(f"{entry.key} is {entry.state}: only WAITING or PARKED can be released")
     if entry.kind is Kind.UNREADABLE:
-        raise ValueError(f"{entry.key} can't be booked: {entry.words}")
+        raise DecisionError(f"{entry.key} can't be booked: {entry.words}")
     entry.move(State.PENDING, Why.RELEASED, "released by hand")
     if entry.turn is None:
         entry.turn = book.next_turn()
@@ -140,11 +144,13 @@ def withdraw(book: Book, entry: Entry, rules: PostingRules, words: str, *, booke
         booked: the ERP has it by other means; later corrections of it then wait for a person.
 
     Raises:
-        ValueError: it is neither waiting nor parked.
+        DecisionError: it is neither waiting nor parked.
 
     """
     if entry.state not in (State.WAITING, State.PARKED):
-        raise ValueError(f"{entry.key} is {entry.state}: only WAITING or PARKED can be withdrawn")
+        raise DecisionError(
+            f"{entry.key} is {entry.state}: only WAITING or PARKED can be withdrawn"
+        )
     behind = _behind(book, entry)
     if not booked or entry.kind is Kind.UNREADABLE:
         entry.move(State.WITHDRAWN, Why.BY_HAND, words)

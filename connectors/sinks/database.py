@@ -39,7 +39,7 @@ def open_outbox(url: str) -> Engine:
         sqlalchemy.exc.SQLAlchemyError: the database can't be used now.
 
     """
-    engine = open_engine(url)
+    engine = open_engine(url, "MILEPOST_ERP_DATABASE_URL")
     with engine.begin() as connection:
         METADATA.create_all(connection)
     return engine

@@ -10,23 +10,40 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from connectors.protocols import ConfigurationError
 
 BUSY_MS: Final = 10_000
 """How long a writer waits for another before SQLite gives up."""
 _READS: Final = "milepost_reads"
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, setting: str) -> Engine:
     """An engine whose transactions may write; a SQLite file's folder is made if it is missing.
 
+    Args:
+        url: SQLAlchemy URL.
+        setting: what it is set with, for messages; a URL may hold a password.
+
     Raises:
+        ConfigurationError: the URL is none, or its driver is not installed.
         OSError: the folder can't be made.
-        sqlalchemy.exc.ArgumentError: the URL is none.
 
     """
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() != "sqlite":
+            return create_engine(url, pool_pre_ping=True)
+    except ArgumentError:
+        raise ConfigurationError(
+            f"{setting} is no URL of a database: give one such as sqlite:////data/store.sqlite or "
+            "postgresql+psycopg://user:password@host/name"
+        ) from None
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"{setting} needs the Python package {error.name}: install it beside Milepost"
+        ) from None
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url)

@@ -154,7 +154,7 @@ class ErpSink:
         while engine is None and not stop.is_set():
             try:
                 engine = open_outbox(database_url(self._settings))
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, OSError) as error:
                 self._say(None, "waiting", outage(error))
                 waits.wait()
         if engine is None:

@@ -110,7 +110,7 @@ def release(
 
     Raises:
         UnknownEntryError: there is no such entry.
-        ValueError: it is neither waiting nor parked, or is no posting.
+        DecisionError: it is neither waiting nor parked, or is no posting.
 
     """
 
@@ -156,7 +156,7 @@ def withdraw(
 
     Raises:
         UnknownEntryError: there is no such entry.
-        ValueError: it is neither waiting nor parked.
+        DecisionError: it is neither waiting nor parked.
 
     """
 

@@ -55,8 +55,8 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List dead letters, with a count by cause and what became of each since."""
+    wanted = _filter(reason, platform, key, fingerprint, since, until)
     with explained(), inspected() as evidence:
-        wanted = _filter(reason, platform, key, fingerprint, since, until)
         found = list(letters.read(evidence, wanted._replace(open=only_open)))
         if as_json:
             document({"count": len(found), "letters": [item.document() for item in found]})

@@ -7,7 +7,6 @@ Renders what `pipeline.cli.show` does. Must never start a process.
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +32,7 @@ from pipeline.cli.terminal import (
     Json,
     document,
     fail,
-    interrupted_by,
+    interrupted_by_signals,
     stderr,
     stdout,
 )
@@ -153,7 +152,7 @@ def _understood() -> Iterator[None]:
 def _ending_on_signals(code: int) -> Iterator[None]:
     """End in order, with this code, on Ctrl-C, SIGTERM and when the terminal goes."""
     try:
-        with interrupted_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with interrupted_by_signals():
             yield
     except KeyboardInterrupt:
         raise typer.Exit(code) from None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import typer
-from rich.table import Table
 
-from pipeline.cli.terminal import Json, document, stdout
+from pipeline.cli.listing import table, terminal_width
+from pipeline.cli.terminal import Json, document
 from pipeline.settings import PREFIX, Settings
 
 commands = typer.Typer(no_args_is_help=True)
@@ -25,9 +25,7 @@ def settings(*, as_json: Json = False) -> None:
     if as_json:
         document({"settings": rows})
         return
-    shown = Table(title="Settings of Milepost, read from the environment")
-    for column in ("variable", "default", "meaning"):
-        shown.add_column(column, overflow="fold")
-    for row in rows:
-        shown.add_row(row["variable"], row["default"], row["meaning"])
-    stdout.print(shown)
+    columns = ("variable", "default", "meaning")
+    cells = [tuple(row[column] for column in columns) for row in rows]
+    for line in table(columns, cells, below=(2,), width=terminal_width()):
+        typer.echo(line)

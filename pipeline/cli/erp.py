@@ -10,18 +10,19 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.sinks import outbox_desk
+from connectors.sinks.booking import DecisionError
 from connectors.sinks.database import database_url, open_outbox
 from connectors.sinks.entries import State
 from connectors.sinks.outbox_desk import UnknownEntryError
 from connectors.sinks.postings import PostingRules, load_postings
 from pipeline import settings as configuration
-from pipeline.cli.listing import iso
+from pipeline.cli.listing import iso, table, terminal_width
 from pipeline.cli.surroundings import explained
-from pipeline.cli.terminal import FOUND, WRONG_USE, Json, document, fail, stdout
+from pipeline.cli.terminal import FOUND, UNREACHABLE, WRONG_USE, Json, document, fail
 from pipeline.cli.times import moment
 from pipeline.contract.names import data_root
 
@@ -37,8 +38,8 @@ def status(*, as_json: Json = False) -> None:
         if as_json:
             document(found)
         else:
-            for name, value in found.items():
-                typer.echo(f"{name:<22} {value}")
+            for line in _summary(found):
+                typer.echo(line)
         raise typer.Exit(FOUND if found["states"][State.PARKED.value] else 0)
 
 
@@ -46,7 +47,7 @@ def status(*, as_json: Json = False) -> None:
 def entries(
     state: Annotated[State | None, typer.Option(help="Only these; default: all open.")] = None,
     entity: Annotated[str | None, typer.Option(help="Only of this entity key.")] = None,
-    limit: Annotated[int, typer.Option(min=1)] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=outbox_desk.LIST_MAX)] = 100,
     *,
     as_json: Json = False,
 ) -> None:
@@ -56,13 +57,12 @@ def entries(
         if as_json:
             document({"entries": found})
             return
-        shown = Table(title=f"{len(found)} postings")
-        columns = ("id", "entity", "posting", "state", "reason")
-        for column in columns:
-            shown.add_column(column, overflow="fold")
-        for row in found:
-            shown.add_row(*(str(row.get(column) or "") for column in columns))
-        stdout.print(shown)
+        for line in _listed(found) if found else ():
+            typer.echo(line)
+        if not found:
+            typer.echo(
+                "No postings: see `milepost erp status`; --state shows closed ones", err=True
+            )
 
 
 @commands.command()
@@ -107,27 +107,79 @@ def pause(
     why: Annotated[str, typer.Option(help="For the record.")] = "maintenance",
 ) -> None:
     """Send an endpoint nothing until a time."""
-    with _opened() as (engine, _):
-        until_ms = moment("--until", until)
+    until_ms = moment("--until", until)
+    with _opened() as (engine, rules):
+        if endpoint not in rules.endpoints:
+            known = ", ".join(sorted(rules.endpoints))
+            fail(f"There is no endpoint {endpoint!r}: choose {known}", WRONG_USE)
         outbox_desk.pause(engine, endpoint, until_ms, why)
-        typer.echo(f"{endpoint} is paused until {iso(until_ms)}.")
+        paused = until_ms > outbox_desk.now_ms()
+        typer.echo(f"{endpoint} is " + (f"paused until {iso(until_ms)}." if paused else "resumed."))
 
 
 @contextmanager
 def _opened() -> Iterator[tuple[Engine, PostingRules]]:
     with explained():
         settings = configuration.load()
-        engine = open_outbox(database_url(settings))
+        rules = load_postings(settings.policy_dir or data_root() / "policy")
         try:
-            yield engine, load_postings(settings.policy_dir or data_root() / "policy")
-        except UnknownEntryError as error:
+            engine = open_outbox(database_url(settings))
+            try:
+                yield engine, rules
+            finally:
+                engine.dispose()
+        except (UnknownEntryError, DecisionError) as error:
             fail(str(error), FOUND)
-        finally:
-            engine.dispose()
+        except (SQLAlchemyError, OSError) as error:
+            cause = str(error).partition("\n")[0]
+            fail(
+                f"The ERP outbox can't be used ({cause}): correct MILEPOST_ERP_DATABASE_URL, or see"
+                " that its folder can be written and has room",
+                UNREACHABLE,
+            )
 
 
 def _which(text: str) -> int | str:
-    return int(text) if text.isdigit() else text
+    return int(text) if text.isdecimal() and len(text) < 19 else text
+
+
+def _summary(found: dict[str, Any]) -> Iterator[str]:
+    reading = found["reading"]
+    if reading is None:
+        yield "sink       not started yet: `milepost run sink erp`"
+    else:
+        heard = f"heard {reading['heard_ms_ago'] // 1000} s ago"
+        detail = f": {reading['detail']}" if reading["detail"] else ""
+        yield f"sink       {reading['state']} since {reading['since']}, {heard}{detail}"
+    if found["books_from"] and not found["books_from"].startswith("1970"):
+        yield f"books      what was published from {found['books_from']} on"
+    for row in found["endpoints"]:
+        until = f", next attempt {row['next_attempt']}" if row["next_attempt"] else ""
+        words = f": {row['words']}" if row["words"] else ""
+        yield f"endpoint   {row['name']} is {row['state']}{until}{words}"
+    counts = [f"{count} {name}" for name, count in found["states"].items() if count]
+    yield f"postings   {', '.join(counts) or 'none'}"
+    if found["oldest_pending_ms"] is not None:
+        yield f"oldest     pending for {found['oldest_pending_ms'] // 1000} s"
+    for name in ("waiting", "parked"):
+        for reason, count in found[name].items():
+            yield f"{name:<10} {count} for {reason}"
+    if found["for_a_person"]:
+        yield f"{found['behind_parked']} postings wait behind parked ones."
+        yield ""
+        yield from _listed(found["for_a_person"])
+        yield "Put the cause right, then `milepost erp release`; or `milepost erp withdraw`."
+
+
+def _listed(rows: list[dict[str, Any]]) -> Iterator[str]:
+    columns = ("id", "entity", "posting", "state", "reason", "words")
+    yield from table(
+        columns,
+        [tuple(str(row[column] or "") for column in columns) for row in rows],
+        cut=(1,),
+        below=(5,),
+        width=terminal_width(),
+    )
 
 
 def _told(done: dict[str, Any], *, as_json: bool) -> None:

@@ -39,4 +39,6 @@ def read_events(file: Path) -> list[Record]:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "the event"
             fail(f"{file}, event {position}: {field}: {first['msg']}", WRONG_USE)
+    if not events:
+        fail(f"{file} holds no event: see docs/produce.md for the form of one", WRONG_USE)
     return events

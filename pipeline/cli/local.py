@@ -6,7 +6,6 @@ Renders what happens. Must never know which processes run, or start one of them.
 from __future__ import annotations
 
 import contextlib
-import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import settings as configuration
+from pipeline.cli.listing import terminal_width, wrapped
 from pipeline.cli.stack_plan import plan
 from pipeline.cli.terminal import (
     FOUND,
@@ -30,9 +30,11 @@ from pipeline.cli.terminal import (
     Json,
     document,
     fail,
-    interrupted_by,
+    interrupted_by_signals,
+    nowhere,
     stderr,
     stdout,
+    unusable,
 )
 from pipeline.local import ending
 from pipeline.local.artifacts import Artifacts
@@ -120,11 +122,7 @@ def doctor(*, as_json: Json = False) -> None:
         settings = configuration.load()
         where = addresses(settings)
         if where is None:
-            fail(
-                "No Kafka to examine: start one with `milepost up`, or set "
-                "MILEPOST_BOOTSTRAP_SERVERS and MILEPOST_REGISTRY_URL",
-                UNREACHABLE,
-            )
+            fail(nowhere(settings), UNREACHABLE)
         patient = examination.Patient(settings, where.bootstrap, where.registry_url)
         with stderr.status("Examining"):
             report = examination.examine(patient)
@@ -204,7 +202,7 @@ def _wait_complete(process: subprocess.Popen[bytes], folder: Path) -> Account | 
 def _ending_on_signals() -> Iterator[None]:
     """End in order on SIGTERM and when the terminal goes, as on Ctrl-C."""
     try:
-        with interrupted_by(signal.SIGTERM, signal.SIGHUP):
+        with interrupted_by_signals():
             yield
     except KeyboardInterrupt:
         stderr.print("Stopped.")
@@ -218,6 +216,8 @@ def _explained() -> Iterator[None]:
         fail(str(error), WRONG_USE)
     except LocalStackError as error:
         fail(str(error), UNREACHABLE)
+    except OSError as error:
+        fail(unusable(error), WRONG_USE)
 
 
 class _Amount(DownloadColumn):
@@ -238,6 +238,7 @@ class _Shown:
             _Amount(),
             console=stderr,
             transient=True,
+            disable=not stderr.is_terminal,
         )
         self._task = self._progress.add_task("", visible=False)
         self._what = ""
@@ -289,9 +290,10 @@ def _print_report(report: examination.Report) -> None:
     for finding in report.findings:
         colour = "yellow" if finding.severity is examination.Severity.WARNING else "red"
         stdout.print(f"[{colour}]✗ {finding.severity}[/{colour}]", end=" ")
-        stdout.print(finding.what, markup=False, highlight=False)
-        stdout.print(f"    why: {finding.why}", markup=False, highlight=False)
-        stdout.print(f"    do: {finding.remedy}", markup=False, highlight=False)
+        stdout.print(finding.what, markup=False, highlight=False, soft_wrap=True)
+        for text in (f"why: {finding.why}", f"do: {finding.remedy}"):
+            for line in wrapped(text, "    ", terminal_width()):
+                typer.echo(line)
 
 
 def _verdict(report: examination.Report) -> int:

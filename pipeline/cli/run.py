@@ -43,18 +43,16 @@ def governor(
         if worker:
             _governor_worker()
             return
-        configuration.load()
+        surroundings()  # where nothing is known, no worker needs to be tried
         argv = [sys.executable, "-m", "pipeline.cli.main", "run", "governor", "--worker"]
-        raise typer.Exit(supervise(argv, say=lambda text: stderr.print(text, highlight=False)))
+        raise typer.Exit(supervise(argv, say=_say))
 
 
 def _governor_worker() -> None:
     settings, where = surroundings()
     logs.configure(settings, "governor")
     registry = Registry.of(settings, where.registry_url)
-    ids, partitions = governing.wait_for_contract(
-        settings, where.bootstrap, registry, lambda text: stderr.print(text, highlight=False)
-    )
+    ids, partitions = governing.wait_for_contract(settings, where.bootstrap, registry, _say)
     with exposed(settings, "governor") as metrics:
         observer = GovernorObserver(metrics)
         app = governing.build(
@@ -74,8 +72,10 @@ def source(
     name: Annotated[str, typer.Argument(help="mailbox or webhook")], *, once: _Once = False
 ) -> None:
     """Bring partners' events to their raw topics."""
-    from connectors.sources.catalogue import Addresses, run_source  # noqa: PLC0415
+    from connectors.sources.catalogue import SOURCES, Addresses, run_source  # noqa: PLC0415
 
+    if name not in SOURCES:
+        fail(f"There is no source {name!r}: choose {' or '.join(SOURCES)}", WRONG_USE)
     with explained():
         settings, where = surroundings()
         logs.configure(settings, f"source-{name}")
@@ -100,6 +100,8 @@ def sink(
     ] = "beginning",
 ) -> None:
     """Carry approved milestones to a system."""
+    if name not in {"portal", "erp"}:
+        fail(f"There is no sink {name!r}: choose portal or erp", WRONG_USE)
     with explained():
         settings, where = surroundings()
         logs.configure(settings, f"sink-{name}")
@@ -107,12 +109,10 @@ def sink(
             from connectors.sinks.portal import run_portal_sink  # noqa: PLC0415
 
             run_portal_sink(settings, where.bootstrap, where.registry_url)
-        elif name == "erp":
+        else:
             from connectors.sinks.erp import run_erp  # noqa: PLC0415
 
             run_erp(settings, where.bootstrap, where.registry_url, start=start)
-        else:
-            fail(f"There is no sink {name!r}: choose portal or erp", WRONG_USE)
 
 
 @commands.command()
@@ -137,8 +137,12 @@ def simulated_erp(port: Annotated[int, typer.Argument(help="0: a free one")] = 0
         run_simulated_erp(settings, port, _announce("simulated ERP"))
 
 
+def _say(text: str) -> None:
+    stderr.print(text, highlight=False, soft_wrap=True)
+
+
 def _announce(name: str) -> Callable[..., Any]:
     def ready(address: str) -> None:
-        stderr.print(f"{name}: {address}", highlight=False)
+        _say(f"{name}: {address}")
 
     return ready

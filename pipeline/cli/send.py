@@ -38,9 +38,9 @@ def send(
     as_json: Json = False,
 ) -> None:
     """Send raw events to the running stack and show what became of each."""
+    events = read_events(file)
     with explained(), inspected() as evidence:
         settings, where = surroundings()
-        events = read_events(file)
         bundle = bundles.in_force(settings, where.bootstrap)
         if bundle is None:
             fail("No policy bundle is in force: run `milepost policy publish`", FOUND)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from connectors.protocols import ConfigurationError
 from pipeline import settings as configuration
-from pipeline.cli.terminal import FOUND, UNREACHABLE, WRONG_USE, fail
+from pipeline.cli.terminal import FOUND, UNREACHABLE, WRONG_USE, fail, nowhere, unusable
 from pipeline.contract.codec import UndecodableError
 from pipeline.contract.yaml_lines import InvalidFileError
 from pipeline.kafka.bundles import BundleRefusedError
@@ -35,10 +35,7 @@ def surroundings() -> tuple[Settings, Addresses]:
     settings = configuration.load()
     found = addresses(settings)
     if found is None:
-        raise UnreachableError(
-            "No Kafka is known: start one (`milepost up`), or set MILEPOST_BOOTSTRAP_SERVERS and"
-            " MILEPOST_REGISTRY_URL"
-        )
+        raise UnreachableError(nowhere(settings))
     return settings, found
 
 
@@ -73,5 +70,7 @@ def explained() -> Iterator[None]:
         fail(str(error), UNREACHABLE)
     except (SettingsError, AddressInUseError, ConfigurationError) as error:
         fail(str(error), WRONG_USE)
+    except OSError as error:
+        fail(unusable(error), WRONG_USE)
     except (InvalidFileError, BundleRefusedError, UndecodableError, DeliveryError) as error:
         fail(str(error), FOUND)

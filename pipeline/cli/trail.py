@@ -164,8 +164,8 @@ def state_at(
 
     Ends with 1 if nothing stood.
     """
+    happened, known = moment("--as-of", as_of), moment("--known-at", known_at)
     with explained(), inspected() as evidence:
-        happened, known = moment("--as-of", as_of), moment("--known-at", known_at)
         story = trail.story(evidence, contract_topics.load(), name)
         state = trail.state_at(story, as_of=happened, known_at=known)
         if as_json:
@@ -215,8 +215,9 @@ def claims(
     as_json: Json = False,
 ) -> None:
     """List a platform's own claims and what became of them."""
+    start_ms = since_ms(since)
     with explained(), inspected() as evidence:
-        found = trail.claims(evidence, platform, since_ms(since))
+        found = trail.claims(evidence, platform, start_ms)
         if as_json:
             document({"platform": platform, "claims": [entry.document() for entry in found]})
             return

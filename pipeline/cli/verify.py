@@ -41,7 +41,7 @@ def verify(
             MofNCompleteColumn(),
             console=stderr,
             transient=True,
-            disable=quiet,
+            disable=quiet or not stderr.is_terminal,
         ) as bar:
             task = bar.add_task("reading", total=None)
 

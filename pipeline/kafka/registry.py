@@ -300,7 +300,7 @@ class Registry:
             answer = self._client.request(
                 method, (root or self.url) + path, json=body, params=query or None
             )
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             detail = f"{type(error).__name__} {error}".strip()
             raise self._unavailable(detail) from None
         code = answer.status_code

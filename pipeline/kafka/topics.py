@@ -104,7 +104,7 @@ def describe(client: AdminClient, bootstrap: str, declared: Declared) -> dict[st
     """
     found = {
         name: topic
-        for name, topic in clients.metadata(client, bootstrap, _TIMEOUT_S).topics.items()
+        for name, topic in clients.metadata(client, bootstrap).topics.items()
         if name in declared or name in declared.retired or name.startswith(_FAMILY)
     }
     configs = _configs(client, bootstrap, found)
@@ -253,7 +253,7 @@ def _await_settled(client: AdminClient, bootstrap: str, intended: Plan) -> None:
 
 
 def _pending(client: AdminClient, bootstrap: str, intended: Plan) -> set[str]:
-    known = clients.metadata(client, bootstrap, _TIMEOUT_S).topics
+    known = clients.metadata(client, bootstrap).topics
     pending = {
         name
         for name in intended.create

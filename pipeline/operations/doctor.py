@@ -20,7 +20,7 @@ from confluent_kafka import OFFSET_END, TIMESTAMP_LOG_APPEND_TIME, KafkaExceptio
 
 from pipeline.kafka import clients
 from pipeline.operations import handshake, transactions
-from pipeline.settings import Settings
+from pipeline.settings import Settings, SettingsError
 
 GROUP = "milepost-doctor"
 CLOCK_SKEW_MS_MAX = 1_000
@@ -350,7 +350,12 @@ def _registry(patient: Patient) -> httpx.Client:
         secret = settings.registry_password
         auth = (settings.registry_username, secret.get_secret_value() if secret else "")
     # The environment may name a proxy; loopback must not go there.
-    loopback = httpx.URL(patient.registry_url).host in ("127.0.0.1", "localhost", "::1")
+    try:
+        loopback = httpx.URL(patient.registry_url).host in ("127.0.0.1", "localhost", "::1")
+    except httpx.InvalidURL as error:
+        raise SettingsError(
+            f"MILEPOST_REGISTRY_URL is no address ({error}): give one such as http://127.0.0.1:8081"
+        ) from None
     return httpx.Client(
         base_url=patient.registry_url, auth=auth, timeout=REACH_S, trust_env=not loopback
     )
