@@ -41,6 +41,7 @@ class Waits(_Model):
     predecessor: timedelta
     reference: timedelta
     target: timedelta = timedelta(days=3)
+    withheld: timedelta = timedelta(days=3)
 
 
 class References(_Model):
@@ -50,6 +51,14 @@ class References(_Model):
     valid: timedelta = timedelta(days=180)
     lingers: timedelta = timedelta(days=30)
     reused_after: timedelta = timedelta(days=60)
+
+
+class BrakeModel(_Model):
+    """When a platform is held back because most of what it sends is bad."""
+
+    run: int = Field(200, ge=1)
+    window: int = Field(1_000, ge=1)
+    ratio: float = Field(0.5, gt=0, le=1)
 
 
 class LimitsModel(_Model):
@@ -69,6 +78,7 @@ class Heading(_Model):
     regions: dict[str, list[str]]
     waits: Waits
     references: References = References()
+    brake: BrakeModel = BrakeModel()  # type: ignore[call-arg]
     limits: LimitsModel = LimitsModel()  # type: ignore[call-arg]
 
 
@@ -112,6 +122,7 @@ class PlatformModel(_Model):
     ids: dict[EntityType, list[IdRule]] = {}
     binds: list[str] = []
     retracts_by_id: bool = False
+    watermarks: bool = False
     clock_tolerance: timedelta = timedelta(minutes=5)
     earliest: AwareDatetime = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pipeline.contract import names
@@ -16,6 +17,7 @@ from pipeline.contract.bundle import (
 )
 from pipeline.governance.policy import (
     Authority,
+    Brake,
     DialectRow,
     EventType,
     Limits,
@@ -66,8 +68,10 @@ def compile_policy(bundle: Bundle) -> Policy:
             predecessor_ms=_ms(heading.waits.predecessor),
             reference_ms=_ms(heading.waits.reference),
             target_ms=_ms(heading.waits.target),
+            withheld_ms=_ms(heading.waits.withheld),
             open_claims_max=heading.limits.open_claims,
         ),
+        brake=Brake(heading.brake.run, heading.brake.window, heading.brake.ratio),
         references=ReferenceRules(
             early_ms=_ms(heading.references.early),
             valid_ms=_ms(heading.references.valid),
@@ -115,6 +119,7 @@ def _platform(row: PlatformModel) -> Platform:
         site_list=row.site_list,
         binds=frozenset(row.binds),
         retracts_by_id=row.retracts_by_id,
+        watermarks=row.watermarks,
     )
 
 
@@ -181,7 +186,24 @@ def _ownership(bundle: Bundle) -> dict[tuple[str, str, str | None], tuple[Author
             everywhere = [table.get((tenant, row.name, region)) for region in regions]
             if everywhere[0] is not None and all(rules == everywhere[0] for rules in everywhere):
                 table[tenant, row.name, None] = everywhere[0]
-    return {key: tuple(sorted(found, key=lambda a: a.from_ms)) for key, found in table.items()}
+    return {key: _handed_over(found) for key, found in table.items()}
+
+
+def _handed_over(rules: list[Authority]) -> tuple[Authority, ...]:
+    """Rules in order of time; each knows what applies to its time after it was handed over."""
+    found: list[Authority] = []
+    for rule in sorted(rules, key=lambda item: item.from_ms, reverse=True):
+        after = found[-1] if found else None
+        late = None
+        if after is not None and after.by_occurrence and rule.owner != after.owner:
+            ranks = [rank for rank, _ in after.deputies.values()]
+            waits = [silence for _, silence in after.deputies.values()]
+            deputy = (max(ranks, default=0) + 1, max(waits, default=after.grace_ms))
+            deputies = {rule.owner: deputy, **after.deputies}
+            deputies.pop(after.owner, None)
+            late = replace(after, deputies=deputies, late=None)
+        found.append(replace(rule, late=late))
+    return tuple(reversed(found))
 
 
 def _authority(bundle: Bundle, rule: Rule, tenant: str) -> Authority:

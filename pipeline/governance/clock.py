@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-NONE_AHEAD: Mapping[str, int] = {}
+NONE: Mapping[str, int] = {}
 
 
 class Clock(NamedTuple):
@@ -17,8 +17,10 @@ class Clock(NamedTuple):
 
     all: int
     """Of every input."""
-    ahead: Mapping[str, int] = NONE_AHEAD
+    ahead: Mapping[str, int] = NONE
     """Of the inputs that have been read further than that."""
+    complete: Mapping[str, int] = NONE
+    """By platform: up to when its source says that it has told everything."""
 
     @property
     def newest(self) -> int:
@@ -34,12 +36,12 @@ class Clock(NamedTuple):
     def at(self, moment: int) -> Clock:
         """The clock as it was when no input had been read beyond a moment."""
         if not self.ahead:
-            return Clock(min(self.all, moment))
+            return self._replace(all=min(self.all, moment))
         everything = min(self.all, moment)
         ahead = {
             name: min(time, moment) for name, time in self.ahead.items() if moment > everything
         }
-        return Clock(everything, ahead)
+        return Clock(everything, ahead, self.complete)
 
     def moved(self, read: Mapping[str, int], inputs: frozenset[str]) -> Clock:
         """The clock after inputs have been read further.
@@ -51,4 +53,5 @@ class Clock(NamedTuple):
         """
         known = {name: max(self.ahead.get(name, self.all), read.get(name, 0)) for name in inputs}
         everything = max(self.all, min(known.values(), default=self.all))
-        return Clock(everything, {name: at for name, at in known.items() if at > everything})
+        ahead = {name: at for name, at in known.items() if at > everything}
+        return Clock(everything, ahead, self.complete)

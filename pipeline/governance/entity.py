@@ -204,11 +204,13 @@ class Entity:
     """One order, shipment, stock item, or a reference under which claims wait."""
 
     __slots__ = (
+        "active",
         "bindings",
         "binds",
         "bound",
         "cancels",
         "children",
+        "forgotten",
         "generation",
         "held",
         "incomplete",
@@ -240,6 +242,10 @@ class Entity:
         self.key = key
         self.name: Key = parse_key(key)
         self.generation = 1
+        self.forgotten = False
+        """Whether only generation and sequence are left of it."""
+        self.active = 0
+        """When something last came in for it, ms UTC."""
         self.seq = 0
         self.status = ""
         self.rank = 0
@@ -297,6 +303,9 @@ class Entity:
         name = f"{event_type}|{discriminator}"
         found = self.occurrences.get(name)
         if found is None:
+            if self.forgotten:
+                self.generation += 1
+                self.forgotten = False
             identity = milestone_id(self.key, event_type, discriminator, self.generation)
             found = self.occurrences[name] = Occurrence(event_type, discriminator, identity)
         return found
@@ -306,6 +315,20 @@ class Entity:
         if stands != occurrence.stands:
             self.standing[occurrence.event_type] += 1 if stands else -1
         occurrence.stands = stands
+
+    def touch(self, at: int) -> None:
+        """Something has come in for it."""
+        self.active = max(self.active, at)
+
+    def forget(self) -> None:
+        """Keep generation and sequence: who speaks again begins a new generation; then nothing."""
+        kept = Entity(self.key)
+        if self.seq and not self.forgotten:
+            kept.forgotten = True
+            kept.generation, kept.seq = self.generation, self.seq
+            kept.link_seq, kept.active = self.link_seq, self.active
+        for name in self.__slots__:
+            setattr(self, name, getattr(kept, name))
 
     def prune(self, occurrence: Occurrence) -> None:
         """Forget an occurrence of which nobody speaks and nothing was published."""
@@ -318,7 +341,7 @@ class Entity:
         if len(self.seen) > most:
             del self.seen[next(iter(self.seen))]
 
-    def forget(self, claim: Claim) -> None:
+    def unsee(self, claim: Claim) -> None:
         """A claim in the dead letter is never taken for seen."""
         self.seen.pop(claim.mark, None)
 

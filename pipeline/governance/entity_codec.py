@@ -63,6 +63,7 @@ def dump(entity: Entity) -> list[Any]:
         entity.binds,
         entity.bound,
         {source: list(item) for source, item in entity.bindings.items()},
+        entity.forgotten,
     ]
 
 
@@ -122,7 +123,7 @@ def load(key: str, plain: list[Any]) -> Entity:
     entity.seen = dict.fromkeys(seen)
     if later:
         entity.inherited, entity.split, entity.children, entity.cancels, entity.binds = later[:5]
-        bound, bindings = later[5:]
+        bound, bindings, entity.forgotten = later[5:]
         entity.bound = {key: (since, until) for key, (since, until) in bound.items()}
         entity.bindings = {key: Bound(*row) for key, row in bindings.items()}
     return entity

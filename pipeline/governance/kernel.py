@@ -13,7 +13,7 @@ Same records, state, policy and clock: same outcome, byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from pipeline.governance.alerts import AlertKind, alert, on_cancel
@@ -36,7 +36,7 @@ from pipeline.governance.placement import Ended, Placed, RefusedError, Wait, loc
 from pipeline.governance.policy import Platform, Policy
 from pipeline.governance.reasons import Reason
 from pipeline.governance.references import event_key, note, owner_of
-from pipeline.governance.rejudging import rejudge, replaced_row, send_on, settled_as
+from pipeline.governance.rejudging import rejudge, reopen, replaced_row, send_on, settled_as
 from pipeline.governance.settlement import (
     BY_CLOCK,
     EXPIRING,
@@ -73,6 +73,8 @@ class Arrival(NamedTuple):
     stage: str = "decode"
     hops: int = 0
     repaired_by: str | None = None
+    forwarded: bool = False
+    """Whether it was sent on or replayed, instead of coming from its platform just now."""
     assigned: str = ""
     """Key to which we have sent it on; it names its entity where the record itself does not."""
 
@@ -86,6 +88,28 @@ def take(work: Work, arrival: Arrival, seq: int) -> Verdict:
         seq: its ordinal in the partition's ledger.
 
     """
+    verdict = _take(work, arrival, seq)
+    if not arrival.forwarded:
+        _count(work, arrival, verdict)
+    return verdict
+
+
+def _count(work: Work, arrival: Arrival, verdict: Verdict) -> None:
+    """Pull the brake where most of what a platform sends is bad."""
+    topic = arrival.origin.topic
+    name = verdict.platform if verdict.platform in work.policy.platforms else ""
+    sender = name or work.policy.only_writer(topic)
+    bad = verdict.disposition == Disposition.DEAD_LETTERED
+    if sender is None or not work.trust.count(work.policy.brake, sender, bad=bad):
+        return
+    at, partition = arrival.origin.received, work.partition
+    kind = AlertKind.DEAD_LETTER_BRAKE
+    work.alerts.append(
+        alert(kind, at, platform=sender, partition=partition, details={"last": verdict.reason})
+    )
+
+
+def _take(work: Work, arrival: Arrival, seq: int) -> Verdict:
     try:
         if arrival.body is None:
             return _undecodable(work, arrival, seq)
@@ -123,7 +147,8 @@ def take_link(work: Work, record: Record, seq: int) -> Verdict:
     key = target.encode()
     if name.tenant != source.tenant or partition_of(key, work.partitions) != work.partition:
         return Verdict(Disposition.IGNORED.value, Reason.KEY_INVALID.value)
-    entity = work.entities.open(target)
+    entity = _opened(work, target)
+    entity.touch(record["sent"])
     region, inherited = entity.region_by_link, entity.inherited
     cancels = record["source"] in entity.cancels
     reason = hear_link(entity, record)
@@ -140,25 +165,111 @@ def take_link(work: Work, record: Record, seq: int) -> Verdict:
     return Verdict(Disposition.APPLIED.value, reason.value, entity=target)
 
 
-def take_control(work: Work, record: Record, policies: Mapping[str, Policy]) -> Verdict:
+def take_control(work: Work, record: Record, seq: int, policies: Mapping[str, Policy]) -> Verdict:
     """Apply one control record.
 
     Args:
         work: its policy changes with an activation.
         record: the control record.
+        seq: its ordinal in the partition's ledger.
         policies: every bundle that an activation may name.
 
     """
-    kind, version = record["kind"], record["policy_version"]
+    kind, version, name = record["kind"], record["policy_version"], record["platform"] or ""
+    known = name in work.policy.platforms
     if kind == ControlKind.TICK:
-        return Verdict(Disposition.APPLIED.value, Reason.CLOCK_TICK.value)
+        return _applied(Reason.CLOCK_TICK)
     if kind == ControlKind.ACTIVATE and version:
         if work.activated and version == work.policy.version:
             return Verdict(Disposition.IGNORED.value, Reason.POLICY_UNCHANGED.value)
         work.policy = policies[version]
         work.activated = True
-        return Verdict(Disposition.APPLIED.value, Reason.POLICY_ACTIVATED.value)
+        _reopen(work, work.entities.waiting(), seq)
+        return _applied(Reason.POLICY_ACTIVATED)
+    if kind == ControlKind.SUSPEND and known:
+        work.trust.hold_back(name, Reason.PLATFORM_SUSPENDED)
+        _tell_trust(work, AlertKind.PLATFORM_SUSPENDED, record)
+        return _applied(Reason.PLATFORM_HELD_BACK)
+    if kind == ControlKind.RELEASE and work.trust.release(name):
+        waiting = {*work.entities.waiting("platform_"), *work.touched}
+        _reopen(work, sorted(waiting), seq)
+        _tell_trust(work, AlertKind.PLATFORM_RELEASED, record)
+        return _applied(Reason.PLATFORM_RELEASED)
+    if kind == ControlKind.WATERMARK and known and record["complete_to"] is not None:
+        complete = dict(work.time.complete)
+        complete[name] = max(complete.get(name, 0), record["complete_to"])
+        work.time = work.time._replace(complete=complete)
+        return _applied(Reason.WATERMARK_MOVED)
+    if kind == ControlKind.REDECIDE and record["entities"]:
+        _redecide(work, record["entities"], seq)
+        return _applied(Reason.PAST_REDECIDED)
     return Verdict(Disposition.IGNORED.value, Reason.CONTROL_UNKNOWN.value)
+
+
+def _applied(reason: Reason) -> Verdict:
+    return Verdict(Disposition.APPLIED.value, reason.value)
+
+
+def _tell_trust(work: Work, kind: AlertKind, record: Record) -> None:
+    details = {"by": record["issued_by"] or "", "why": record["why"] or ""}
+    name, partition = record["platform"], work.partition
+    work.alerts.append(alert(kind, work.clock, platform=name, partition=partition, details=details))
+
+
+def _reopen(work: Work, keys: Iterable[str], cause: int) -> None:
+    """Judge open claims again: those of these entities."""
+    for key in keys:
+        entity = work.entities.open(key)
+        work.touched[key] = entity
+        reopen(work, entity, cause)
+        _follow_up(work, entity, cause)
+
+
+def _redecide(work: Work, keys: Iterable[str], cause: int) -> None:
+    """Decide the past of these entities again, under the bundle in force."""
+    work.redeciding = True
+    for key in keys:
+        if key not in work.entities:
+            continue
+        entity = work.entities.open(key)
+        work.touched[key] = entity
+        replan(work.policy, entity)
+        work.moved[key] = None
+        _follow_up(work, entity, cause)
+    work.redeciding = False
+
+
+def lasting(policy: Policy, key: str, stub: bool) -> int:  # noqa: FBT001  a partial is called
+    """How long an entity is remembered after something last came in for it, ms."""
+    if stub:
+        return policy.limits.stub_ms
+    name = parse_key(key)
+    lasts = policy.horizons_ms.get(name.tenant, 0)
+    if name.type == REFERENCE:
+        lasts = max(lasts, policy.references.valid_ms)
+    return lasts + policy.limits.forgets_after_ms
+
+
+def forget(work: Work, entity: Entity) -> None:
+    """Let go of an entity that has been silent for too long: a stub is left, and later nothing.
+
+    Args:
+        work: its clock decides.
+        entity: changed in place.
+
+    """
+    over = entity.active + lasting(work.policy, entity.key, entity.forgotten)
+    if not entity.active or over > work.clock or entity.next_deadline() is not None:
+        return
+    entity.forget()
+    work.touched[entity.key] = entity
+
+
+def _opened(work: Work, key: str) -> Entity:
+    """The entity as it is now: one that has been silent for too long is forgotten first."""
+    entity = work.entities.open(key)
+    forget(work, entity)
+    return entity
 
 
 def reach(work: Work, entity: Entity) -> None:
@@ -231,7 +342,7 @@ def _fall_due(work: Work, entity: Entity, occurrence: Occurrence, due: list[Spok
 
 
 def _waited_in_vain(work: Work, entity: Entity, claim: Claim, reason: Reason) -> None:
-    entity.forget(claim)
+    entity.unsee(claim)
     bury(work, entity, claim, reason, f"waited until its deadline: {reason.value}")
 
 
@@ -264,7 +375,8 @@ def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
         work.reroutes.append(Reroute(key, arrival.raw, arrival.origin, arrival.hops + 1))
         return _verdict(Disposition.REROUTED, Reason.WRONG_PARTITION, key, body)
     _check(body, key)
-    entity = work.entities.open(key)
+    entity = _opened(work, key)
+    entity.touch(arrival.origin.received)
     _complete(work, entity, arrival.origin)
     if mark_of(arrival.digest) in entity.seen:
         return _verdict(Disposition.DUPLICATE, Reason.REPEATED, key, body)
@@ -278,7 +390,10 @@ def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
         repaired_by=arrival.repaired_by,
         hops=arrival.hops,
     )
-    if entity.name.type == REFERENCE:
+    held_back = work.trust.held_back.get(platform.name)
+    if held_back is not None:
+        found: Placed | Wait | Ended = Wait(Reason(held_back), policy.limits.withheld_ms, body)
+    elif entity.name.type == REFERENCE:
         owner = owner_of(policy, entity, claim)
         if not isinstance(owner, Reason):
             note(entity, claim, platform)
@@ -286,7 +401,7 @@ def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
             send_on(work, entity, claim, owner)
             _follow_up(work, entity, seq)
             return _verdict(Disposition.REROUTED, Reason.REFERENCE_BOUND, key, body)
-        found: Placed | Wait | Ended = Wait(owner, policy.limits.reference_ms, body)
+        found = Wait(owner, policy.limits.reference_ms, body)
         if owner is Reason.REFERENCE_CONFLICT:
             conflict = AlertKind.REFERENCE_CONFLICT
             work.alerts.append(alert(conflict, claim.origin.received, entity=entity))

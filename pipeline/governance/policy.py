@@ -81,6 +81,8 @@ class Platform:
     """Name of the list that the platform's location codes are of."""
     binds: frozenset[str] = frozenset()
     """Kinds of references that its events bind to their entity."""
+    watermarks: bool = False
+    """Whether its source tells up to when it is complete."""
     retracts_by_id: bool = False
     """Whether it takes back by event id alone, so that its event ids are references."""
 
@@ -126,6 +128,9 @@ class Authority:
     grace_ms: int
     needs: frozenset[str] = frozenset()
     """Inputs that must have been read before the owner counts as silent."""
+    late: Authority | None = None
+    """What applies to its time after the grace of a hand-over by occurrence: the new owner's rule,
+    with the old owner as the last deputy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +142,14 @@ class Limits:
     predecessor_ms: int
     reference_ms: int
     target_ms: int
+    withheld_ms: int
     open_claims_max: int
     seen_max: int = 64
     hops_max: int = 3
+    forgets_after_ms: int = 30 * 86_400_000
+    """Silence beyond the horizon after which an entity shrinks to a stub."""
+    stub_ms: int = 5 * 366 * 86_400_000
+    """How long a stub is kept."""
     entity_weight_max: int = 600_000
     """About how many bytes of state one entity may take; a changelog record must hold them."""
 
@@ -156,6 +166,18 @@ class ReferenceRules:
     """After nothing more is expected of what it names."""
     reused_after_ms: int
     """After which another binding means that the number was used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """When a platform is held back because most of what it sends is bad."""
+
+    run: int
+    """Dead letters without anything good in between."""
+    window: int
+    """Records over which the share is taken."""
+    ratio: float
+    """Share of dead letters above which it is too much."""
 
 
 class ResolvedDialect(NamedTuple):
@@ -191,6 +213,7 @@ class Policy:
     """By (tenant, event type, region); region None: the same in all regions."""
     limits: Limits
     references: ReferenceRules
+    brake: Brake
     allowed_schemas: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Fingerprints of the schemas a topic may carry; a topic that is absent: its committed one."""
 
@@ -200,6 +223,19 @@ class Policy:
         return frozenset(
             name for kind in self.catalogue.values() if kind.strict for name in kind.predecessors
         )
+
+    @cached_property
+    def _writers(self) -> Mapping[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for platform in self.platforms.values():
+            for topic in platform.topics:
+                found.setdefault(topic, []).append(platform.name)
+        return found
+
+    def only_writer(self, topic: str) -> str | None:
+        """The platform that a topic belongs to; None: several write there, or none."""
+        names = self._writers.get(topic, ())
+        return names[0] if len(names) == 1 else None
 
     @cached_property
     def cancelling(self) -> frozenset[str]:

@@ -27,7 +27,10 @@ class Reason(StrEnum):
     OWNER_CORRECTED = "owner_corrected"
     OWNER_CONFIRMED_DEPUTY = "owner_confirmed_deputy"
     OWNER_CORRECTED_DEPUTY = "owner_corrected_deputy"
+    OWNER_CHANGED = "owner_changed"
+    REDECIDED = "redecided"
     OWNER_SILENT = "owner_silent"
+    OWNER_SOURCE_DOWN = "owner_source_down"
     BETTER_DEPUTY = "better_deputy"
     DEPUTY_CORRECTED = "deputy_corrected"
     ASSERTED_ANEW = "asserted_anew"
@@ -57,6 +60,8 @@ class Reason(StrEnum):
     UNCORRELATED = "uncorrelated"
     REFERENCE_CONFLICT = "reference_conflict"
     AWAITING_TARGET = "awaiting_target"
+    PLATFORM_SUSPENDED = "platform_suspended"
+    PLATFORM_BRAKED = "platform_braked"
     # where it went
     WRONG_PARTITION = "wrong_partition"
     REFERENCE_BOUND = "reference_bound"
@@ -88,6 +93,10 @@ class Reason(StrEnum):
     CLOCK_TICK = "clock_tick"
     POLICY_ACTIVATED = "policy_activated"
     POLICY_UNCHANGED = "policy_unchanged"
+    PAST_REDECIDED = "past_redecided"
+    PLATFORM_HELD_BACK = "platform_held_back"
+    PLATFORM_RELEASED = "platform_released"
+    WATERMARK_MOVED = "watermark_moved"
     LINK_APPLIED = "link_applied"
     LINK_REPEATED = "link_repeated"
     LINK_UNKNOWN = "link_unknown"
@@ -111,6 +120,11 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
     Reason.OWNER_CONFIRMED_DEPUTY: Meaning("The owner said what its deputy had said"),
     Reason.OWNER_CORRECTED_DEPUTY: Meaning("The owner said otherwise than its deputy"),
     Reason.OWNER_SILENT: Meaning("The owner kept silent past the deadline, its deputy stands in"),
+    Reason.OWNER_CHANGED: Meaning("Another platform owns it here, and says so"),
+    Reason.REDECIDED: Meaning("Decided again, on request, under the bundle in force"),
+    Reason.OWNER_SOURCE_DOWN: Meaning(
+        "The owner's source has not reported that it is complete so far, its deputy stands in"
+    ),
     Reason.BETTER_DEPUTY: Meaning("A deputy of better rank spoke"),
     Reason.DEPUTY_CORRECTED: Meaning("The deputy that stands in changed its own statement"),
     Reason.ASSERTED_ANEW: Meaning("Said again after it had been retracted"),
@@ -148,6 +162,12 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
         "Two entities claim the reference for that time", FailureClass.DATA, retryable=True
     ),
     Reason.AWAITING_TARGET: Meaning("What it takes back has not been said yet"),
+    Reason.PLATFORM_SUSPENDED: Meaning(
+        "The platform is not trusted at present", FailureClass.POLICY, retryable=True
+    ),
+    Reason.PLATFORM_BRAKED: Meaning(
+        "Most of what the platform sends can't be governed", FailureClass.POLICY, retryable=True
+    ),
     Reason.WRONG_PARTITION: Meaning("Not on the partition of its key; sent to the right one"),
     Reason.REFERENCE_BOUND: Meaning("Sent on to the entity that the reference names"),
     Reason.TOO_MANY_HOPS: Meaning("Sent on more than three times", _DATA),
@@ -177,6 +197,10 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
     Reason.CLOCK_TICK: Meaning("Moves the partition's clock"),
     Reason.POLICY_ACTIVATED: Meaning("From here on another bundle is in force"),
     Reason.POLICY_UNCHANGED: Meaning("The bundle was already in force"),
+    Reason.PAST_REDECIDED: Meaning("The past of the entities named was decided again"),
+    Reason.PLATFORM_HELD_BACK: Meaning("From here on the platform's claims are held"),
+    Reason.PLATFORM_RELEASED: Meaning("From here on the platform's claims are judged again"),
+    Reason.WATERMARK_MOVED: Meaning("The platform says up to when it has told everything"),
     Reason.LINK_APPLIED: Meaning("Took over what the linked entity says"),
     Reason.LINK_REPEATED: Meaning("A link that was applied before"),
     Reason.LINK_UNKNOWN: Meaning("A link of a kind this version does not know"),

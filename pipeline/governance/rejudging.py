@@ -7,6 +7,8 @@ want of knowledge. Must never hold anything that did not wait before.
 
 from __future__ import annotations
 
+from typing import Final
+
 from pipeline.governance.alerts import AlertKind, alert
 from pipeline.governance.claims import Claim, Raw
 from pipeline.governance.entity import Entity, Held, Occurrence, Spoken
@@ -19,12 +21,16 @@ from pipeline.governance.placement import (
     Placed,
     RefusedError,
     Wait,
+    locate,
     locate_again,
 )
 from pipeline.governance.reasons import Reason
 from pipeline.governance.references import owner_of
 from pipeline.governance.settlement import Reroute, Work, bury, settle
 from pipeline.governance.vocabulary import Disposition
+
+UNSEEN: Final = frozenset({Reason.PLATFORM_SUSPENDED.value, Reason.PLATFORM_BRAKED.value})
+"""Reasons to hold a claim before anybody has looked at what it says."""
 
 
 def rejudge(work: Work, entity: Entity, cause: int) -> None:
@@ -50,6 +56,32 @@ def rejudge(work: Work, entity: Entity, cause: int) -> None:
                 settle(work, entity, occurrence, kind, cause, left=left.get(occurrence.name))
         for occurrence in list(entity.occurrences.values()):
             entity.prune(occurrence)
+
+
+def reopen(work: Work, entity: Entity, cause: int) -> None:
+    """Judge the claims that wait again, and what they wait in; the rest stays as it was decided.
+
+    Args:
+        work: changed in place.
+        entity: changed in place.
+        cause: ledger sequence of the record that gives reason to.
+
+    """
+    if entity.name.type == REFERENCE:
+        _correlate(work, entity, cause)
+        return
+    waiting = [
+        occurrence
+        for occurrence in entity.occurrences.values()
+        if any(spoken.deadline is not None for spoken in occurrence.voices())
+    ]
+    heard = _release(work, entity, cause)
+    for occurrence in [*waiting, *heard]:
+        kind = work.policy.catalogue.get(occurrence.event_type)
+        if kind is not None and occurrence.spoken:
+            settle(work, entity, occurrence, kind, cause)
+    for occurrence in list(entity.occurrences.values()):
+        entity.prune(occurrence)
 
 
 def _move(work: Work, entity: Entity) -> dict[str, Spoken]:
@@ -83,19 +115,27 @@ def _move(work: Work, entity: Entity) -> dict[str, Spoken]:
     return left
 
 
-def _release(work: Work, entity: Entity, cause: int) -> None:
-    """Place the claims that waited for this: tenders, statements, what takes them back."""
+def _release(work: Work, entity: Entity, cause: int) -> list[Occurrence]:
+    """Place the claims that waited for this: tenders, statements, what takes them back.
+
+    Returns:
+        Occurrences that have heard one.
+
+    """
+    heard: list[Occurrence] = []
     for held in sorted(entity.held, key=_turn):
+        if _held_back(work, held):
+            continue
         try:
-            found = locate_again(work.policy, entity, held.claim, held.subject)
+            found = _located(work, entity, held)
         except RefusedError as fault:
             _end(work, entity, held, cause, Disposition.DEAD_LETTERED, fault.reason)
             bury(work, entity, held.claim, fault.reason, str(fault), fault.stage)
-            entity.forget(held.claim)
+            entity.unsee(held.claim)
             continue
         if isinstance(found, Placed):
             entity.held.remove(held)
-            _take_up(work, entity, held, found, cause)
+            heard.append(_take_up(work, entity, held, found, cause))
         elif isinstance(found, Ended):
             event_type = found.event_type
             _end(work, entity, held, cause, found.disposition, found.reason, event_type)
@@ -104,11 +144,27 @@ def _release(work: Work, entity: Entity, cause: int) -> None:
                 _transition(entity, held, cause, Disposition.HELD, found.reason)
             )
             _wait_on(held, found)
+    return heard
+
+
+def _held_back(work: Work, held: Held) -> bool:
+    """Whether a claim waits because its platform is held back, and that still is."""
+    return work.trust.held_back.get(held.claim.body["platform"]) == held.reason
+
+
+def _located(work: Work, entity: Entity, held: Held) -> Placed | Wait | Ended:
+    """The place of a claim that waited; one that was kept unseen is seen in full now."""
+    platform = work.policy.platforms.get(held.claim.body["platform"])
+    if held.reason in UNSEEN and platform is not None:
+        return locate(work.policy, entity, held.claim, platform, work.clock)
+    return locate_again(work.policy, entity, held.claim, held.subject)
 
 
 def _correlate(work: Work, entity: Entity, cause: int) -> None:
     """Send the claims that waited under a reference on to what it names, in the order they came."""
     for held in sorted(entity.held, key=lambda item: item.claim.seq):
+        if _held_back(work, held):
+            continue
         owner = owner_of(work.policy, entity, held.claim)
         if not isinstance(owner, Reason):
             try:
@@ -118,11 +174,12 @@ def _correlate(work: Work, entity: Entity, cause: int) -> None:
                 bury(work, entity, held.claim, fault.reason, str(fault), fault.stage)
             else:
                 _end(work, entity, held, cause, Disposition.REROUTED, Reason.REFERENCE_BOUND)
-            entity.forget(held.claim)
+            entity.unsee(held.claim)
         elif owner != held.reason:
             row = _transition(entity, held, cause, Disposition.HELD, owner)
             work.transitions.append(row)
             held.reason = owner.value
+            held.deadline = held.claim.origin.received + work.policy.limits.reference_ms
             if owner is Reason.REFERENCE_CONFLICT:
                 at = held.claim.origin.received
                 work.alerts.append(alert(AlertKind.REFERENCE_CONFLICT, at, entity=entity))
@@ -151,7 +208,7 @@ def _wait_on(held: Held, wait: Wait) -> None:
     held.deadline = held.claim.origin.received + wait.wait_ms
 
 
-def _take_up(work: Work, entity: Entity, held: Held, placed: Placed, cause: int) -> None:
+def _take_up(work: Work, entity: Entity, held: Held, placed: Placed, cause: int) -> Occurrence:
     """Let an occurrence hear a claim that waited; a tender is settled at once."""
     occurrence = entity.occurrence(placed.kind.name, placed.discriminator)
     spoken = placed.spoken
@@ -168,6 +225,7 @@ def _take_up(work: Work, entity: Entity, held: Held, placed: Placed, cause: int)
         settle(work, entity, occurrence, placed.kind, cause)
         replan(work.policy, entity)
         work.moved[entity.key] = None
+    return occurrence
 
 
 def settled_as(why: Reason) -> Disposition:

@@ -28,6 +28,7 @@ from pipeline.governance.policy import EventType, Policy
 from pipeline.governance.reasons import Reason
 from pipeline.governance.rows import NOBODY, Rows, Step
 from pipeline.governance.standing import Fate, Judgement, judge
+from pipeline.governance.trust import Trust
 from pipeline.governance.vocabulary import (
     Action,
     Assurance,
@@ -47,6 +48,9 @@ class Entities(Protocol):
 
     def __contains__(self, key: str) -> bool:
         """Whether there is state for this key."""
+
+    def waiting(self, text: str = "") -> list[str]:
+        """Keys of entities with open claims; of those whose state holds a text."""
 
 
 class DeadLetter(NamedTuple):
@@ -79,8 +83,12 @@ class Work:
     partitions: int
     entities: Entities
     time: Clock
+    redeciding: bool = False
+    """Whether the past is decided again on request."""
     activated: bool = True
     """Whether the partition has had its first activation."""
+    trust: Trust = field(default_factory=Trust)
+    """Which platforms are held back."""
     approved: list[Record] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
@@ -138,6 +146,8 @@ def settle(
     judgement = judge(work.policy, entity, occurrence, kind, work.time)
     rows = Rows(work.transitions, entity, occurrence, cause, own, left)
     steps = _difference(occurrence, kind, judgement, left)
+    if work.redeciding:
+        steps = [step._replace(reason=Reason.REDECIDED) for step in steps]
     news = occurrence.event_type not in entity.said
     for step in steps:
         stood = rows.standing()
@@ -205,7 +215,7 @@ def _difference(
     assurance = judgement.assurance
     authoritative = assurance is Assurance.AUTHORITATIVE
     if not occurrence.stands:
-        said = Reason.OWNER_SPOKE if authoritative else Reason.OWNER_SILENT
+        said = judgement.fates[winner.claim.body["platform"]].reason
         reason = Reason.ASSERTED_ANEW if occurrence.revision else said
         return [Step(Action.ASSERT, assurance, reason, winner)]
     if authoritative and occurrence.assurance == Assurance.PROVISIONAL:
@@ -229,7 +239,8 @@ def _difference(
     if kind.cardinality is Cardinality.STREAM:
         return [Step(Action.ASSERT, assurance, Reason.ESTIMATE_UPDATED, winner)]
     if authoritative:
-        reason = Reason.OWNER_CORRECTED
+        same = winner.claim.body["platform"] == occurrence.platform
+        reason = Reason.OWNER_CORRECTED if same else Reason.OWNER_CHANGED
     elif winner.claim.body["platform"] == occurrence.platform:
         reason = Reason.DEPUTY_CORRECTED
     else:

@@ -44,6 +44,8 @@ class _Speaker(NamedTuple):
     name: str
     spoken: Spoken
     rule: Authority
+    otherwise: Reason = Reason.DIFFERS_FROM_OWNER
+    """Why it is overruled where it doesn't say what stands."""
 
 
 def judge(
@@ -69,32 +71,31 @@ def judge(
         elif name in rule.deputies:
             deputies.append(_Speaker(name, spoken, rule))
         else:
-            outsiders.append(_Speaker(name, spoken, rule))
+            once = _owned_once(policy, entity, kind, name, spoken)
+            reason = Reason.NOT_OWNER_AT_OCCURRENCE if once else Reason.NOT_OWNER
+            outsiders.append(_Speaker(name, spoken, rule, reason))
     if not occurrence.revision and _predecessor_missing(entity, kind):
         return _wait_for_predecessor(policy, latest, fates, [*owners, *deputies], outsiders)
     if not owners:
-        return _without_owner(occurrence, latest, fates, deputies, outsiders, clock)
+        return _without_owner(policy, occurrence, latest, fates, deputies, outsiders, clock)
     here = owners[0]
     if len(owners) > 1:
         here = max(
             owners,
             key=lambda item: (_governs(entity, kind, item), item.spoken.order, item.name),
         )
-        _overrule(
-            fates,
-            here.spoken,
-            [item for item in owners if item is not here],
-            Reason.NOT_OWNER_AT_OCCURRENCE,
-        )
+        others = [item for item in owners if item is not here]
+        reason = Reason.NOT_OWNER_AT_OCCURRENCE
+        _overrule(fates, here.spoken, [item._replace(otherwise=reason) for item in others])
     if here.spoken.retracts:
         fates[here.name] = _fate(Disposition.APPROVED, Reason.RETRACTED_BY_AUTHOR, here)
         for item in deputies:
             fates[item.name] = _fate(Disposition.OVERRULED, Reason.OWNER_RETRACTED, item)
-        _overrule(fates, None, outsiders, Reason.NOT_OWNER)
+        _overrule(fates, None, outsiders)
     else:
         fates[here.name] = _fate(Disposition.APPROVED, Reason.OWNER_SPOKE, here)
-        _overrule(fates, here.spoken, deputies, Reason.DIFFERS_FROM_OWNER)
-        _overrule(fates, here.spoken, outsiders, Reason.NOT_OWNER)
+        _overrule(fates, here.spoken, deputies)
+        _overrule(fates, here.spoken, outsiders)
     return Judgement(
         here.spoken,
         Assurance.AUTHORITATIVE,
@@ -129,10 +130,24 @@ def authority(
         return Reason.REGION_UNRESOLVED if region is None else Reason.UNKNOWN_REGION
     occurred = claim.body["occurred"]
     started = occurred if entity.start is None or kind.sets_plan else entity.start
-    for rule in rules:
-        if rule.from_ms <= (occurred if rule.by_occurrence else started) < rule.until_ms:
-            return rule
+    follows: Authority | None = None
+    for rule in reversed(rules):
+        moment = occurred if rule.by_occurrence else started
+        if rule.from_ms <= moment:
+            return _in_force(rule, moment, follows, claim.origin.received)
+        follows = rule
     return Reason.NO_OWNER_THEN
+
+
+def _in_force(
+    rule: Authority, moment: int, follows: Authority | None, received: int
+) -> Authority | Reason:
+    """The rule that had begun, unless it had ended, or its owner speaks too late of its time."""
+    if follows is None or follows.from_ms != rule.until_ms:
+        return rule if moment < rule.until_ms else Reason.NO_OWNER_THEN
+    if rule.late is not None and received > follows.from_ms + follows.grace_ms:
+        return rule.late
+    return rule
 
 
 def _planned_region(policy: Policy, entity: Entity, claim: Claim) -> str | None:
@@ -182,11 +197,12 @@ def _wait_for_predecessor(
             item.spoken.claim.origin.received + policy.limits.predecessor_ms,
             item.rule.rule,
         )
-    _overrule(fates, None, outsiders, Reason.NOT_OWNER)
+    _overrule(fates, None, outsiders)
     return Judgement(None, Assurance.UNRECOGNISED, False, "", 0, latest, fates)
 
 
 def _without_owner(
+    policy: Policy,
     occurrence: Occurrence,
     latest: dict[str, Spoken],
     fates: dict[str, Fate],
@@ -208,16 +224,25 @@ def _without_owner(
     winner = None if best is None else best.spoken
     for item in saying:
         if item is best:
-            fates[item.name] = _fate(Disposition.PROVISIONAL, Reason.OWNER_SILENT, item)
+            fates[item.name] = _fate(Disposition.PROVISIONAL, _silence(policy, item, clock), item)
         elif item not in ready:
             fates[item.name] = Fate(
                 Disposition.HELD, Reason.AWAITING_OWNER, _deadline(item), item.rule.rule
             )
         else:
-            _overrule(fates, winner, [item], Reason.DIFFERS_FROM_OWNER)
-    _overrule(fates, winner, outsiders, Reason.NOT_OWNER)
+            _overrule(fates, winner, [item])
+    _overrule(fates, winner, outsiders)
     rule, tolerance = ("", 0) if best is None else (best.rule.rule, best.rule.tolerance_ms)
     return Judgement(winner, Assurance.PROVISIONAL, False, rule, tolerance, latest, fates)
+
+
+def _silence(policy: Policy, speaker: _Speaker, clock: Clock) -> Reason:
+    """Whether the owner kept silent, or its source may only not have reported yet."""
+    owner = policy.platforms.get(speaker.rule.owner)
+    if owner is None or not owner.watermarks:
+        return Reason.OWNER_SILENT
+    complete = clock.complete.get(owner.name, 0) >= _deadline(speaker)
+    return Reason.OWNER_SILENT if complete else Reason.OWNER_SOURCE_DOWN
 
 
 def _rank(speaker: _Speaker) -> int:
@@ -232,15 +257,20 @@ def _fate(disposition: Disposition, reason: Reason, speaker: _Speaker) -> Fate:
     return Fate(disposition, reason, None, speaker.rule.rule)
 
 
-def _overrule(
-    fates: dict[str, Fate], winner: Spoken | None, others: list[_Speaker], otherwise: Reason
-) -> None:
+def _overrule(fates: dict[str, Fate], winner: Spoken | None, others: list[_Speaker]) -> None:
     """Corroborated, if what stands is the same within the tolerance; else overruled."""
     for item in others:
         if winner is not None and agrees(item.spoken, winner, item.rule.tolerance_ms):
             fates[item.name] = _fate(Disposition.CORROBORATED, Reason.AGREES_WITH_OWNER, item)
         else:
-            fates[item.name] = _fate(Disposition.OVERRULED, otherwise, item)
+            fates[item.name] = _fate(Disposition.OVERRULED, item.otherwise, item)
+
+
+def _owned_once(policy: Policy, entity: Entity, kind: EventType, name: str, spoken: Spoken) -> bool:
+    """Whether a platform owns the milestone here at another time."""
+    region = spoken.region or entity.region
+    rules = policy.authorities(spoken.claim.tenant, kind.name, region) or ()
+    return any(rule.owner == name for rule in rules)
 
 
 def agrees(spoken: Spoken, winner: Spoken, tolerance_ms: int) -> bool:

@@ -22,6 +22,7 @@ import faust
 from pipeline.contract import codec, names
 from pipeline.contract import topics as contract_topics
 from pipeline.governance import ledger
+from pipeline.governance.policy import Policy
 from pipeline.governance.vocabulary import ControlKind
 from pipeline.kafka.errors import UnreachableError, UnregisteredError
 from pipeline.kafka.reading import partitions_of
@@ -60,7 +61,17 @@ Measure = Callable[[int, Governed], None]
 
 
 class Governing:
-    """How a partition's state comes to be: the lane's processor."""
+    """How a partition's state comes to be: the lane's processor.
+
+    Args:
+        policies: bundles known so far, by version.
+        inputs: every input there is.
+
+    """
+
+    def __init__(self, policies: Mapping[str, Policy], inputs: frozenset[str]) -> None:
+        self._policies = policies
+        self._inputs = inputs
 
     def restore(self, partition: int, changelog: dict[bytes, bytes]) -> PartitionState:
         """State from the changelog."""
@@ -74,9 +85,11 @@ class Governing:
         """When the next deadline falls due."""
         return state.due_ms()
 
-    def inputs(self, state: PartitionState) -> Collection[str] | None:  # noqa: ARG002
-        """All of the lane's inputs."""
-        return None
+    def inputs(self, state: PartitionState) -> Collection[str] | None:
+        """All of the lane's inputs but those of platforms that are braked."""
+        policy = self._policies.get(state.policy_version or "")
+        paused = frozenset() if policy is None else state.trust.paused(policy)
+        return self._inputs - paused if paused else None
 
 
 class Decider:
@@ -242,7 +255,7 @@ def build(
     if crash_point is not None:
         config = dataclasses.replace(config, crash_point=crash_point)
     app = LaneApp(settings.governor_group, datadir=_data_dir(settings), web_enabled=False)
-    lane: Lane[PartitionState] = Lane(app, config, Governing(), observer)
+    lane: Lane[PartitionState] = Lane(app, config, Governing(lookups.policies, inputs), observer)
     decider = Decider(surroundings, lookups, measure)
 
     @app.agent(lane.channel)

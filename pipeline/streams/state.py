@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import orjson
@@ -16,12 +16,18 @@ from pipeline.governance import entity_codec as entities
 from pipeline.governance.clock import Clock
 from pipeline.governance.entity import Entity
 from pipeline.governance.ledger import approved_digest, state_digest
+from pipeline.governance.trust import Trust
 
 PARTITION_KEY: Final = b"\0partition"
 """Changelog key of the partition's own record."""
 OPEN_MAX: Final = 10_000
 """Entities that stay decoded between batches."""
-_DEADLINE = struct.Struct(">q")
+_HEAD = struct.Struct(">qq")
+"""Before an entity's state: its next deadline; when something last came in, of a stub below 0."""
+_OLD_HEAD = struct.Struct(">q")
+_DAY_MS = 86_400_000
+_ASKED_MAX = 2_000
+"""Silent entities that one batch looks at."""
 _NONE = -1
 _MOVED_MAX = 1_000
 """Entries of deadlines that moved which are kept besides the others."""
@@ -36,6 +42,7 @@ class PartitionState:
         self.policy_digest = ""
         """Of the bundle that governs; empty: a version wrote the state that did not note it."""
         self.time = Clock(0)
+        self.trust = Trust()
         self.seq = 0
         """ledger_seq of the next input record."""
         self.block = 0
@@ -52,6 +59,10 @@ class PartitionState:
         self._deadlines: dict[str, int] = {}
         self._due: list[tuple[int, str]] = []
         """A heap of deadlines; entries that moved are dropped when they come up."""
+        self._silent: dict[int, list[str]] = {}
+        """By day: entities of which to ask then whether they have been silent for too long."""
+        self._asked: set[str] = set()
+        """All of these."""
         self._put_off: dict[str, None] = {}
         """Entities whose deadline has passed and whose owner's input has not been read so far."""
 
@@ -71,16 +82,18 @@ class PartitionState:
             name = key.decode()
             state._stored[name] = value
             state.stored_bytes += len(value)
-            deadline = _DEADLINE.unpack_from(value)[0]
+            deadline, active, _ = _head(value)
             if deadline != _NONE:
                 state._deadlines[name] = deadline
+            state._ask(name, abs(active))
         state._heapify()
         return state
 
     def _restore_own(self, own: dict[str, Any]) -> None:
         self.policy_version = own["policy_version"]
         self.policy_digest = own.get("policy_digest", "")
-        self.time = Clock(own["clock"], own.get("ahead", {}))
+        self.time = Clock(own["clock"], own.get("ahead", {}), own.get("complete", {}))
+        self.trust = Trust.load(own.get("trust", {}))
         self.seq = own["seq"]
         self.block = own["block"]
         self.chain = own["chain"]
@@ -102,6 +115,8 @@ class PartitionState:
             "policy_digest": self.policy_digest,
             "clock": self.time.all,
             "ahead": dict(self.time.ahead),
+            "complete": dict(self.time.complete),
+            "trust": self.trust.dump(),
             "seq": self.seq,
             "block": self.block,
             "chain": self.chain,
@@ -128,10 +143,7 @@ class PartitionState:
         found = self._opened.get(key)
         if found is None:
             stored = self._stored.get(key)
-            if stored is None:
-                found = Entity(key)
-            else:
-                found = entities.load(key, orjson.loads(memoryview(stored)[_DEADLINE.size :]))
+            found = Entity(key) if stored is None else _load(key, stored)
             self._opened[key] = found
         return found
 
@@ -146,7 +158,8 @@ class PartitionState:
         deadline = self.schedule(entity)
         value = None
         if not entity.is_blank():
-            packed = _DEADLINE.pack(_NONE if deadline is None else deadline)
+            active = -entity.active if entity.forgotten else entity.active
+            packed = _HEAD.pack(_NONE if deadline is None else deadline, active)
             value = packed + orjson.dumps(entities.dump(entity))
         before = self._stored.get(name)
         self.digest = state_digest(self.digest, key, before, value)
@@ -156,6 +169,8 @@ class PartitionState:
             self._opened.pop(name, None)
         else:
             self._stored[name] = value
+            if before is None:
+                self._ask(name, entity.active)
         return key, value
 
     def schedule(self, entity: Entity) -> int | None:
@@ -188,6 +203,11 @@ class PartitionState:
             heapq.heappop(self._due)
         return None
 
+    def waiting(self, text: str = "") -> list[str]:
+        """Keys of entities with open claims, in order; of those whose stored state has a text."""
+        part = text.encode()
+        return sorted(key for key in self._deadlines if part in self._stored.get(key, b""))
+
     def due(self) -> Iterator[Entity]:
         """Entities with a deadline up to the clock, in order of deadline and key.
 
@@ -210,7 +230,56 @@ class PartitionState:
             else:
                 self.schedule(entity)
 
+    def _ask(self, key: str, at: int) -> None:
+        """Ask some time after this whether an entity has been silent for too long."""
+        if key not in self._asked:
+            self._asked.add(key)
+            self._silent.setdefault(at // _DAY_MS + 1, []).append(key)
+
+    def silent(self, lasting: Callable[[str, bool], int]) -> Iterator[Entity]:
+        """Entities that may have been silent for too long; a few in each batch.
+
+        Args:
+            lasting: how long an entity is remembered, ms, by its key and whether it is a stub.
+
+        """
+        today, left = self.clock // _DAY_MS, _ASKED_MAX
+        for day in sorted(self._silent):
+            if day > today or not left:
+                return
+            keys = self._silent[day]
+            while keys and left:
+                left -= 1
+                key = keys.pop()
+                self._asked.discard(key)
+                stored = self._stored.get(key)
+                if stored is None:
+                    continue
+                _, active, _ = _head(stored)
+                over = abs(active) + lasting(key, active < 0)
+                if over > self.clock:
+                    self._ask(key, over)
+                else:
+                    yield self.open(key)
+                    self._ask(key, self.clock)
+            if not keys:
+                del self._silent[day]
+
     def entities(self) -> Iterator[Entity]:
         """Every entity, decoded anew; for readers that change nothing."""
         for key, stored in self._stored.items():
-            yield entities.load(key, orjson.loads(memoryview(stored)[_DEADLINE.size :]))
+            yield _load(key, stored)
+
+
+def _head(stored: bytes) -> tuple[int, int, int]:
+    """Deadline, last activity, and where the rest begins."""
+    if stored[_OLD_HEAD.size : _OLD_HEAD.size + 1] == b"[":
+        return *_OLD_HEAD.unpack_from(stored), 0, _OLD_HEAD.size
+    return *_HEAD.unpack_from(stored), _HEAD.size
+
+
+def _load(key: str, stored: bytes) -> Entity:
+    _, active, size = _head(stored)
+    entity = entities.load(key, orjson.loads(memoryview(stored)[size:]))
+    entity.active = abs(active)
+    return entity

@@ -7,6 +7,7 @@ handed back before anything has changed. Must never reach Kafka, Faust or HTTP.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol, cast
@@ -299,6 +300,7 @@ def _try(value: bytes, written: Schema, wanted: str) -> Record | UndecodableErro
 def _decode(surroundings: Surroundings, came: _Came) -> _Decoded:
     """Read one record: a claim, a link, a control record, or bytes that can't be read."""
     record, raw, origin, hops = came.record, came.raw, came.origin, came.hops
+    forwarded = record.topic in _FORWARDED
     read = came.fault or surroundings.schemas[came.schema]
     if not isinstance(read, Refused):
         result = _try(record.value or b"", read, _SCHEMAS.get(record.topic, RAW))
@@ -308,21 +310,18 @@ def _decode(surroundings: Surroundings, came: _Came) -> _Decoded:
             if record.topic == names.CONTROL:
                 return _Decoded(record, control=result)
             body = cast("RawEvent", result)
-            by = _repaired_by(raw) if record.topic in _FORWARDED else None
+            by = _repaired_by(raw) if forwarded else None
             digest = ledger.digest(record.value)
             arrival = Arrival(
-                origin,
-                raw,
-                digest,
-                body=body,
-                hops=hops,
-                repaired_by=by,
-                assigned=_assigned(record),
-            )
+                origin, raw, digest, body=body, hops=hops, repaired_by=by,
+                forwarded=forwarded, assigned=_assigned(record),
+            )  # fmt: skip
             return _Decoded(record, arrival=arrival)
         read = Refused(result.reason, str(result))
     digest = ledger.digest(record.value)
-    arrival = Arrival(origin, raw, digest, fault=read.reason, detail=read.detail, hops=hops)
+    arrival = Arrival(
+        origin, raw, digest, fault=read.reason, detail=read.detail, hops=hops, forwarded=forwarded
+    )
     return _Decoded(record, arrival=arrival)
 
 
@@ -353,7 +352,7 @@ def _govern_block(
     policies = surroundings.policies
     policy = policies[state.policy_version or initial]
     work = Work(policy, state.partition, surroundings.partitions, state, state.time)
-    work.activated = state.policy_version is not None
+    work.activated, work.trust = state.policy_version is not None, state.trust
     clock_before, first_seq = state.clock, state.seq
     inputs, index = _tile(state, chunk, reached, lost)
     decisions = []
@@ -365,6 +364,7 @@ def _govern_block(
         )
         governed.verdicts.append((verdict.disposition, verdict.reason, received))
         state.seq += 1
+    state.time = work.time
     time = state.time.moved(read_through, surroundings.inputs) if read_through else state.time
     if time != state.time:
         state.time = work.time = time
@@ -372,6 +372,8 @@ def _govern_block(
             state.schedule(entity)
         for entity in state.due():
             kernel.reach(work, entity)
+        for entity in state.silent(functools.partial(kernel.lasting, work.policy)):
+            kernel.forget(work, entity)
     if work.activated:
         state.policy_version, state.policy_digest = work.policy.version, work.policy.digest
     _write_outputs(surroundings, state, work, governed)
@@ -446,7 +448,7 @@ def _take(work: Work, item: _Decoded, seq: int, policies: Mapping[str, Policy]) 
         return kernel.take(work, item.arrival, seq)
     if item.link is not None:
         return kernel.take_link(work, item.link, seq)
-    return kernel.take_control(work, item.control or {}, policies)
+    return kernel.take_control(work, item.control or {}, seq, policies)
 
 
 def _tile(

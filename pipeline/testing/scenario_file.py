@@ -279,12 +279,23 @@ class RuleText(_Strict):
     after: dict[str, Duration] = {}
 
 
+class HandoverText(_Strict):
+    """A rule ends at a time, and another platform owns what it covered from then on."""
+
+    rule: str
+    to: str
+    at: Time
+    mode: Literal["by_shipment_start", "by_occurrence"] = "by_shipment_start"
+    grace: Duration = 0
+
+
 class PolicyText(_Strict):
     """What differs from the shipped bundle in this file."""
 
     waits: dict[Literal["region", "stop", "predecessor", "reference", "target"], Duration] = {}
     horizon: Duration | None = None
     open_claims: int | None = None
+    handovers: list[HandoverText] = []
     rules: dict[str, RuleText] = {}
 
 

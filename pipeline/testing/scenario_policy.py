@@ -6,13 +6,13 @@ Must never change who owns what.
 from __future__ import annotations
 
 import functools
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.contract.bundle import Bundle, Rule, load_bundle
 from pipeline.contract.policy_tables import compile_policy
 from pipeline.governance.policy import Policy
-from pipeline.testing.scenario_file import PolicyText, RuleText, Scenario
+from pipeline.testing.scenario_file import HandoverText, PolicyText, RuleText, Scenario
 from pipeline.testing.staging import Staging
 
 Record = dict[str, Any]
@@ -25,7 +25,7 @@ def policy_for(scenario: Scenario) -> Policy:
         ValueError: the scenario names a rule or deputy that the bundle lacks.
 
     """
-    return compile_policy(_adjusted(_shipped(), scenario.policy))
+    return compile_policy(_adjusted(_shipped(), scenario.policy, scenario.start.ms(0)))
 
 
 def bundle_for(scenario: Scenario, staging: Staging, version: str) -> Bundle:
@@ -35,7 +35,7 @@ def bundle_for(scenario: Scenario, staging: Staging, version: str) -> Bundle:
         ValueError: the scenario names a rule or deputy that the bundle lacks.
 
     """
-    return staging.bundle(_adjusted(_shipped(), scenario.policy), version)
+    return staging.bundle(_adjusted(_shipped(), scenario.policy, scenario.start.ms(0)), version)
 
 
 @functools.cache
@@ -43,7 +43,7 @@ def _shipped() -> Bundle:
     return load_bundle()
 
 
-def _adjusted(bundle: Bundle, changes: PolicyText) -> Bundle:
+def _adjusted(bundle: Bundle, changes: PolicyText, start_ms: int) -> Bundle:
     heading: Record = {}
     if changes.waits:
         heading["waits"] = bundle.heading.waits.model_copy(
@@ -58,9 +58,12 @@ def _adjusted(bundle: Bundle, changes: PolicyText) -> Bundle:
         heading["limits"] = bundle.heading.limits.model_copy(
             update={"open_claims": changes.open_claims}
         )
-    if unknown := changes.rules.keys() - {rule.rule for rule in bundle.rules}:
+    named = changes.rules.keys() | {item.rule for item in changes.handovers}
+    if unknown := named - {rule.rule for rule in bundle.rules}:
         raise ValueError(f"the bundle has no rule {', '.join(sorted(unknown))}")
     rules = [_rule(rule, changes.rules.get(rule.rule, RuleText())) for rule in bundle.rules]
+    for item in changes.handovers:
+        rules = [new for rule in rules for new in _handed_over(rule, item, start_ms)]
     return bundle.model_copy(
         update={"heading": bundle.heading.model_copy(update=heading), "rules": rules}
     )
@@ -78,6 +81,20 @@ def _rule(rule: Rule, change: RuleText) -> Rule:
     ]
     tolerance = rule.tolerance if change.tolerance is None else _delta(change.tolerance)
     return rule.model_copy(update={"deputies": deputies, "tolerance": tolerance})
+
+
+def _handed_over(rule: Rule, handover: HandoverText, start_ms: int) -> list[Rule]:
+    if rule.rule != handover.rule:
+        return [rule]
+    at = datetime.fromtimestamp(handover.at.ms(start_ms) / 1000, UTC)
+    after = {
+        "rule": f"{rule.rule}-{handover.to}",
+        "owner": handover.to,
+        "from_": at,
+        "handover": handover.mode,
+        "grace": _delta(handover.grace),
+    }
+    return [rule.model_copy(update={"until": at}), rule.model_copy(update=after)]
 
 
 def _delta(milliseconds: int) -> timedelta:
