@@ -102,6 +102,7 @@ class Claim:
         "repaired_by",
         "seq",
         "tenant",
+        "weight_of_body",
     )
 
     def __init__(
@@ -125,6 +126,8 @@ class Claim:
         self.repaired_by = repaired_by
         self.hops = hops
         self.clock_ahead = False
+        self.weight_of_body: int | None = None
+        """Reckoned when it is asked for."""
         recorded = body["recorded"]
         received = origin.received
         self.order: Order = (
@@ -142,8 +145,13 @@ class Claim:
     @property
     def weight(self) -> int:
         """About how many bytes of state the claim takes."""
-        weight = _WEIGHT + 2 * len(self.body["stops"]) * _WEIGHT
-        return weight if self.raw is None else weight + 3 * len(self.raw.value or b"")
+        weight, raw = self.weight_of_body, self.raw
+        if weight is None:
+            weight = self.weight_of_body = weight_of(self.body)
+        if raw is None:
+            return weight
+        size = len(raw.key or b"") + len(raw.value or b"")
+        return weight + 2 * (size + sum(len(name) + len(item or b"") for name, item in raw.headers))
 
 
 def mark_of(digest: bytes) -> str:
@@ -151,7 +159,49 @@ def mark_of(digest: bytes) -> str:
     return digest.hex()[:16]
 
 
-_WEIGHT: Final = 600
+def weight_of(body: RawEvent) -> int:
+    """About how many bytes a raw event takes in state, where it is kept in more than one form."""
+    size = sum(map(stored_bytes, texts_of(body)))
+    return _BASE_BYTES + len(body["stops"]) * _STOP_BYTES + _FORMS * size
+
+
+def stored_bytes(text: str) -> int:
+    """Bytes that a text takes in state, at most: what can't be printed is escaped there."""
+    if text.isprintable():
+        return len(text) if text.isascii() else len(text.encode())
+    return _ESCAPED_BYTES * len(text)
+
+
+def texts_of(body: RawEvent) -> list[str]:
+    """Every text of a raw event that state or records repeat, besides names that the policy has."""
+    fields: tuple[str | None, ...] = (
+        body["event_id"],
+        body["native_status"],
+        body["native_reason"],
+        body["native_qualifier"],
+        body["leg"],
+        body["attempt"],
+        body["document"],
+        body["warehouse_task"],
+        body["currency"],
+        body["retracts"],
+        None if body["quantity"] is None else body["quantity"]["unit"],
+    )
+    texts = [text for text in fields if text]
+    texts += body["orders"]
+    for stop in (body["stop"], *body["stops"]):
+        if stop is not None:
+            texts += [text for text in stop.values() if isinstance(text, str)]
+    for reference in body["references"]:
+        texts += (reference["kind"], reference["scope"], reference["value"])
+    return texts
+
+
+_BASE_BYTES: Final = 400
+_STOP_BYTES: Final = 400
+_FORMS: Final = 3
+"""The claim itself, what it states, and what is made of it: stop lists, keys of orders."""
+_ESCAPED_BYTES: Final = 6
 _CONTENT: Final = ("quantity", "amount", "currency", "orders", "stops")
 
 WIDTH: Final = {str(precision): width for precision, width in PRECISION_MS.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from pipeline.governance.claims import Order, RawEvent
+from pipeline.governance.claims import Order, RawEvent, stored_bytes
 from pipeline.governance.entity import Entity, Linked, Occurrence, Plan, Spoken
 from pipeline.governance.hearing import speaks
 from pipeline.governance.identity import entity_key, normalise
@@ -22,6 +22,8 @@ from pipeline.governance.vocabulary import EntityType, LinkKind
 Record = dict[str, Any]
 LINKED_MAX: Final = 1_000
 """Entities that one may be linked with."""
+LINKED_BYTES_MAX: Final = 300_000
+"""Bytes of their keys: a thousand of any length that people use."""
 
 
 def progress(policy: Policy, entity: Entity) -> tuple[int, str]:
@@ -214,7 +216,7 @@ def hear_link(entity: Entity, record: Record) -> Reason:
     known = entity.linked.get(source)
     if known is not None and record["source_seq"] <= known.seq:
         return Reason.LINK_REPEATED
-    if known is None and len(entity.linked) >= LINKED_MAX:
+    if known is None and _full(entity, source):
         return Reason.LINKS_FULL
     ended = record["valid_to"] is not None
     fresh = Linked(record["source_seq"], record["status"], ended=ended)
@@ -224,3 +226,9 @@ def hear_link(entity: Entity, record: Record) -> Reason:
     if kind == LinkKind.REGION_OF_SHIPMENT and record["region"]:
         entity.link_region[source] = record["region"]
     return Reason.LINK_APPLIED
+
+
+def _full(entity: Entity, source: str) -> bool:
+    """Whether there is no room for one more link."""
+    keys = (source, *entity.linked)
+    return len(keys) > LINKED_MAX or sum(map(stored_bytes, keys)) > LINKED_BYTES_MAX

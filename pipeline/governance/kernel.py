@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from pipeline.governance.claims import Claim, Origin, Raw, RawEvent, mark_of
+from pipeline.governance.claims import Claim, Origin, Raw, RawEvent, mark_of, texts_of
 from pipeline.governance.entity import Entity, Held, Occurrence, Spoken
 from pipeline.governance.facts import hear_link, replan, tell
 from pipeline.governance.hearing import hear
@@ -312,9 +312,8 @@ def _check(body: RawEvent, key: str) -> None:
         faults.append(f"occurred_offset_minutes is {offset}")
     if max(len(body["stops"]), len(body["orders"]), len(body["references"])) > LISTED_MAX:
         faults.append(f"more than {LISTED_MAX} stops, orders or references")
-    texts = (body["document"], body["leg"], body["attempt"])
-    if any(text is not None and len(text) > ID_CHARACTERS_MAX for text in texts):
-        faults.append(f"a document, leg or attempt has more than {ID_CHARACTERS_MAX} characters")
+    if max(map(len, texts_of(body)), default=0) > ID_CHARACTERS_MAX:
+        faults.append(f"a text has more than {ID_CHARACTERS_MAX} characters")
     if faults:
         raise RefusedError(Reason.FIELD_INVALID, "; ".join(faults), "plausibility", key)
 
