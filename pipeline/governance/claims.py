@@ -6,6 +6,7 @@ what.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, TypedDict
 
 from pipeline.governance.vocabulary import PRECISION_MS
@@ -105,6 +106,7 @@ class Claim:
         "repaired_by",
         "seq",
         "tenant",
+        "weight_of_body",
     )
 
     def __init__(
@@ -128,6 +130,8 @@ class Claim:
         self.repaired_by = repaired_by
         self.hops = hops
         self.clock_ahead = False
+        self.weight_of_body: int | None = None
+        """Reckoned when it is asked for."""
         recorded = body["recorded"]
         received = origin.received
         self.order: Order = (
@@ -145,8 +149,13 @@ class Claim:
     @property
     def weight(self) -> int:
         """About how many bytes of state the claim takes."""
-        weight = _WEIGHT + 2 * len(self.body["stops"]) * _WEIGHT
-        return weight if self.raw is None else weight + 3 * len(self.raw.value or b"")
+        weight, raw = self.weight_of_body, self.raw
+        if weight is None:
+            weight = self.weight_of_body = weight_of(self.body)
+        if raw is None:
+            return weight
+        size = len(raw.key or b"") + len(raw.value or b"")
+        return weight + 2 * (size + sum(len(name) + len(item or b"") for name, item in raw.headers))
 
 
 def mark_of(digest: bytes) -> str:
@@ -154,7 +163,59 @@ def mark_of(digest: bytes) -> str:
     return digest.hex()[:16]
 
 
-_WEIGHT: Final = 600
+def weight_of(body: RawEvent) -> int:
+    """About how many bytes a raw event takes in state, where it is kept in more than one form."""
+    size = sum(stored_bytes(text) for _, text in texts_of(body)) + stored_bytes(
+        body["remark"] or ""
+    )
+    return _BASE_BYTES + len(body["stops"]) * _STOP_BYTES + _FORMS * size
+
+
+def stored_bytes(text: str) -> int:
+    """Bytes that a text takes in state, at most: what can't be printed is escaped there."""
+    if text.isprintable():
+        return len(text) if text.isascii() else len(text.encode())
+    return _ESCAPED_BYTES * len(text)
+
+
+def texts_of(body: RawEvent) -> Iterator[tuple[str, str]]:
+    """Every text that state or records repeat, with the field that it is in."""
+    for name in _TEXTS:
+        text = body[name]
+        if text:
+            yield name, text
+    yield from (("orders", text) for text in body["orders"])
+    yield from (("shipments", text) for text in body["shipments"])
+    if body["quantity"] is not None:
+        yield "quantity.unit", body["quantity"]["unit"]
+    for name, stops in (("stop", (body["stop"],)), ("stops", body["stops"])):
+        for stop in stops:
+            for field, value in (stop or {}).items():
+                if isinstance(value, str):
+                    yield f"{name}.{field}", value
+    for reference in body["references"]:
+        for field, value in reference.items():
+            yield f"references.{field}", str(value)
+
+
+_TEXTS: Final = (
+    "event_id",
+    "native_status",
+    "native_reason",
+    "native_qualifier",
+    "leg",
+    "attempt",
+    "document",
+    "warehouse_task",
+    "currency",
+    "retracts",
+    "stated_by",
+)
+_BASE_BYTES: Final = 400
+_STOP_BYTES: Final = 400
+_FORMS: Final = 3
+"""The claim itself, what it states, and what is made of it: stop lists, keys of orders."""
+_ESCAPED_BYTES: Final = 6
 _CONTENT: Final = ("quantity", "amount", "currency", "orders", "stops", "shipments")
 
 WIDTH: Final = {str(precision): width for precision, width in PRECISION_MS.items()}

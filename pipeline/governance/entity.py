@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pipeline.governance.claims import Claim, Order, RawEvent, Reference, Stop
+from pipeline.governance.claims import Claim, Order, RawEvent, Reference, Stop, weight_of
 from pipeline.governance.identity import Key, milestone_id, parse_key
 
 _NO_ORDER: Final[Order] = (0, 0, 0, "")
@@ -355,8 +355,8 @@ class Entity:
 
     def weight(self) -> int:
         """About how many bytes of state its claims take."""
-        return sum(held.claim.weight for held in self.held) + sum(
-            spoken.claim.weight
+        return sum(_weight(held.claim, held.subject) for held in self.held) + sum(
+            _weight(spoken.claim, spoken.subject)
             for occurrence in self.occurrences.values()
             for said in occurrence.spoken.values()
             for spoken in said
@@ -388,3 +388,8 @@ class Entity:
             or self.binds
             or self.bindings
         )
+
+
+def _weight(claim: Claim, subject: RawEvent) -> int:
+    """Of a claim, and of what it takes back."""
+    return claim.weight if subject is claim.body else claim.weight + weight_of(subject)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from pipeline.governance.alerts import AlertKind, alert, on_cancel
+from pipeline.governance.bounds import ID_CHARACTERS_MAX, check
 from pipeline.governance.claims import Claim, Origin, Raw, RawEvent, mark_of
 from pipeline.governance.entity import Entity, Held, Occurrence, Spoken
 from pipeline.governance.facts import replan
@@ -52,12 +53,6 @@ REFERENCE_TYPE: Final = REFERENCE
 EXPIRES_AS: Final = {Reason.AWAITING_TARGET.value: Reason.RETRACTION_TARGET_UNKNOWN}
 """Reasons of dead letters that differ from what was waited for."""
 INCOMPLETE_MAX: Final = 20
-LISTED_MAX: Final = 500
-"""Stops, orders or references that one record may list."""
-ID_CHARACTERS_MAX: Final = 200
-_LISTS: Final = ("stops", "orders", "references", "shipments")
-_DECIMAL_MAX: Final = 10**18
-_OFFSET_MINUTES_MAX: Final = 18 * 60
 _ENTITY_TYPES: Final = frozenset(kind.value for kind in EntityType)
 
 
@@ -374,7 +369,7 @@ def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
             raise RefusedError(Reason.TOO_MANY_HOPS, f"{arrival.hops} hops", "identity", key)
         work.reroutes.append(Reroute(key, arrival.raw, arrival.origin, arrival.hops + 1))
         return _verdict(Disposition.REROUTED, Reason.WRONG_PARTITION, key, body)
-    _check(body, key)
+    check(body, key)
     entity = _opened(work, key)
     entity.touch(arrival.origin.received)
     _complete(work, entity, arrival.origin)
@@ -466,28 +461,6 @@ def _short(text: str, field: str) -> None:
     if len(text) > ID_CHARACTERS_MAX:
         detail = f"{field} has {len(text)} characters, at most {ID_CHARACTERS_MAX} are read"
         raise RefusedError(Reason.FIELD_INVALID, detail, "identity")
-
-
-def _check(body: RawEvent, key: str) -> None:
-    """Refuse values that no platform can mean and that state or records can't hold."""
-    quantity, offset = body["quantity"], body["occurred_offset_minutes"]
-    faults = []
-    if not body["event_id"] or len(body["event_id"]) > ID_CHARACTERS_MAX:
-        faults.append(f"event_id needs 1 to {ID_CHARACTERS_MAX} characters")
-    if body["amount"] is not None and not body["currency"]:
-        faults.append("an amount needs its currency")
-    numbers = (body["amount"], None if quantity is None else quantity["value"])
-    if any(number is not None and abs(number) >= _DECIMAL_MAX for number in numbers):
-        faults.append("a number has more than 18 digits")
-    if offset is not None and abs(offset) > _OFFSET_MINUTES_MAX:
-        faults.append(f"occurred_offset_minutes is {offset}")
-    if max(len(body[name]) for name in _LISTS) > LISTED_MAX:
-        faults.append(f"more than {LISTED_MAX} stops, orders, references or shipments")
-    texts = (body["document"], body["leg"], body["attempt"])
-    if any(text is not None and len(text) > ID_CHARACTERS_MAX for text in texts):
-        faults.append(f"a document, leg or attempt has more than {ID_CHARACTERS_MAX} characters")
-    if faults:
-        raise RefusedError(Reason.FIELD_INVALID, "; ".join(faults), "plausibility", key)
 
 
 def _speak(work: Work, entity: Entity, claim: Claim, placed: Placed) -> Verdict:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pipeline.governance.claims import stored_bytes
 from pipeline.governance.entity import Entity, Linked
 from pipeline.governance.facts import cancelled_at, closed_at, named_orders
 from pipeline.governance.identity import REFERENCE
@@ -20,6 +21,8 @@ from pipeline.governance.vocabulary import EntityType, LinkKind
 Record = dict[str, Any]
 LINKED_MAX: Final = 1_000
 """Entities that one may be linked with."""
+LINKED_BYTES_MAX: Final = 300_000
+"""Bytes of their keys: a thousand of any length that people use."""
 _TARGETS: Final = {
     LinkKind.SHIPMENT_OF_ORDER.value: EntityType.ORDER.value,
     LinkKind.REGION_OF_SHIPMENT.value: EntityType.SHIPMENT.value,
@@ -125,7 +128,7 @@ def hear_link(entity: Entity, record: Record) -> Reason:
     known = entity.linked.get(source)
     if known is not None and seq <= known.seq:
         return Reason.LINK_REPEATED
-    if known is None and len(entity.linked) >= LINKED_MAX:
+    if known is None and _full(entity, source):
         return Reason.LINKS_FULL
     ended = record["valid_to"] is not None and kind != LinkKind.CANCEL
     fresh = Linked(seq, record["status"], ended=ended)
@@ -142,3 +145,9 @@ def hear_link(entity: Entity, record: Record) -> Reason:
     if kind == LinkKind.SPLIT:
         entity.inherited = list(record["orders"])
     return Reason.LINK_APPLIED
+
+
+def _full(entity: Entity, source: str) -> bool:
+    """Whether there is no room for one more link."""
+    keys = (source, *entity.linked)
+    return len(keys) > LINKED_MAX or sum(map(stored_bytes, keys)) > LINKED_BYTES_MAX

@@ -15,9 +15,10 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 from pipeline.contract import codec, headers, names
 from pipeline.contract.codec import Schema, UndecodableError
 from pipeline.governance import kernel, ledger
+from pipeline.governance.bounds import ID_CHARACTERS_MAX
 from pipeline.governance.claims import Origin, Raw, RawEvent
 from pipeline.governance.identity import entity_key, partition_of
-from pipeline.governance.kernel import ID_CHARACTERS_MAX, Arrival
+from pipeline.governance.kernel import Arrival
 from pipeline.governance.ledger import BLOCK_RECORDS_MAX, InputRange
 from pipeline.governance.outputs import Record, Transition, Verdict, status_record
 from pipeline.governance.policy import Policy

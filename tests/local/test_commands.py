@@ -124,6 +124,7 @@ def test_up_on_a_cluster_elsewhere_starts_no_kafka_and_ends_in_order(
     assert account.bootstrap == "127.0.0.1:1"
     assert account.parts == ()
     assert milepost("status").exit_code == 3
+    assert any("Everything is up" in line for line in process.stderr)
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 0, stderr
