@@ -87,7 +87,7 @@ class TopologyDriver:
         self.inputs: dict[tuple[str, int], list[DriverRecord]] = {}
         """Everything that was appended, by topic and partition."""
         self._waiting: dict[int, list[DriverRecord]] = {}
-        self.unread: set[str] = set()
+        self.stalled: set[str] = set()
         """Inputs that can't be read: what is appended there waits, and so does the clock."""
         self._ticks: dict[int, int] = {}
         self._schemas: dict[tuple[str, int], Schema | Refused] = {}
@@ -137,9 +137,8 @@ class TopologyDriver:
 
     def activate(self, version: str) -> None:
         """Activate a bundle on every partition."""
-        for number in range(self.partitions):
-            self._control(number, ControlKind.ACTIVATE, version, self.now_ms)
-        self._settle()
+        digest = self.policies[version].digest
+        self.control(ControlKind.ACTIVATE, policy_version=version, policy_digest=digest)
 
     def advance(self, milliseconds: int) -> None:
         """Let time pass: a tick on every partition, with every input read up to it."""
@@ -149,7 +148,7 @@ class TopologyDriver:
         """Let the clock move to this time; the driver's own time never goes back."""
         self.now_ms = max(self.now_ms, at_ms)
         for number in range(self.partitions):
-            self._control(number, ControlKind.TICK, None, at_ms)
+            self._control(number, ControlKind.TICK, at_ms)
             self._ticks[number] = max(self._ticks.get(number, 0), at_ms)
         self._settle()
 
@@ -194,17 +193,14 @@ class TopologyDriver:
         """Key that a platform would give to this event."""
         return key_of(next(iter(self.policies.values())), body)
 
-    def _control(self, number: int, kind: ControlKind, version: str | None, at_ms: int) -> None:
-        record = {
-            "kind": kind.value,
-            "partition": number,
-            "policy_version": version,
-            "policy_digest": None,
-            "platform": None,
-            "complete_to": None,
-            "issued_by": None,
-            "why": None,
-        }
+    def control(self, kind: ControlKind, **told: Any) -> None:
+        """Write a control record to every partition; its fields as `schemas/control.avsc`."""
+        for number in range(self.partitions):
+            self._control(number, kind, self.now_ms, **told)
+        self._settle()
+
+    def _control(self, number: int, kind: ControlKind, at_ms: int, **told: Any) -> None:
+        record = {"kind": kind.value, "partition": number, **told}
         value = codec.encode(record, codec.committed("control"), _SCHEMAS["control"])
         self._append(names.CONTROL, number, str(number).encode(), value, None, at_ms)
 
@@ -233,12 +229,12 @@ class TopologyDriver:
             waiting, self._waiting = self._waiting, {}
             ready = False
             for partition, records in sorted(waiting.items()):
-                stalled = [record for record in records if record.topic in self.unread]
+                stalled = [record for record in records if record.topic in self.stalled]
                 if stalled:
                     self._waiting.setdefault(partition, [])[:0] = stalled
                 if len(stalled) < len(records):
                     ready = True
-                    self._take(partition, [r for r in records if r.topic not in self.unread])
+                    self._take(partition, [r for r in records if r.topic not in self.stalled])
             if not ready:
                 return
         raise RuntimeError("records go round in circles")
@@ -264,7 +260,7 @@ class TopologyDriver:
             names.INTERNAL,
             *(p.topics for q in self.policies.values() for p in q.platforms.values()),
         )
-        read = {} if tick is None else dict.fromkeys(inputs - self.unread, tick)
+        read = {} if tick is None else dict.fromkeys(inputs - self.stalled, tick)
         surroundings = Surroundings(
             partitions=self.partitions,
             group="test",

@@ -208,8 +208,36 @@ class ClockStep(_Strict):
     clock: Time
 
 
+class ControlStep(_Strict):
+    """An operator or a source steers every partition."""
+
+    suspend: str | None = None
+    release: str | None = None
+    watermark: str | None = None
+    complete_to: Time | None = None
+    activate: str | None = None
+    redecide: list[str] = []
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> ControlStep:
+        things = (self.suspend, self.release, self.watermark, self.activate, self.redecide or None)
+        if sum(thing is not None for thing in things) != 1:
+            raise ValueError("name one of suspend, release, watermark, activate and redecide")
+        if (self.watermark is None) != (self.complete_to is None):
+            raise ValueError("a watermark needs complete_to, and nothing else does")
+        return self
+
+
+class InputStep(_Strict):
+    """An input can't be read from here on, or can again: only in memory."""
+
+    unread: str | None = None
+    read: str | None = None
+
+
 WorkerStep = Literal["worker stops", "worker starts", "worker restarts"]
-Step = WorkerStep | ClockStep | AgainStep | EventStep
+Step = WorkerStep | ClockStep | AgainStep | EventStep | ControlStep | InputStep
+_CONTROL: Final = frozenset(ControlStep.model_fields)
 
 
 def _kind_of_step(written: object) -> str:
@@ -218,6 +246,10 @@ def _kind_of_step(written: object) -> str:
         return "worker"
     if "clock" in written:
         return "clock"
+    if written.keys() & _CONTROL:
+        return "control"
+    if written.keys() & {"unread", "read"}:
+        return "input"
     return "again" if "again" in written or "replay" in written else "event"
 
 
@@ -225,6 +257,8 @@ StepLike = Annotated[
     Annotated[WorkerStep, Tag("worker")]
     | Annotated[ClockStep, Tag("clock")]
     | Annotated[AgainStep, Tag("again")]
+    | Annotated[ControlStep, Tag("control")]
+    | Annotated[InputStep, Tag("input")]
     | Annotated[EventStep, Tag("event")],
     Discriminator(_kind_of_step),
 ]
@@ -289,13 +323,26 @@ class HandoverText(_Strict):
     grace: Duration = 0
 
 
-class PolicyText(_Strict):
-    """What differs from the shipped bundle in this file."""
+class BrakeText(_Strict):
+    """When a platform is held back."""
 
-    waits: dict[Literal["region", "stop", "predecessor", "reference", "target"], Duration] = {}
+    run: int
+    window: int
+    ratio: float
+
+
+class PolicyText(_Strict):
+    """What differs from the shipped bundle in this file, or in a later version of it."""
+
+    waits: dict[
+        Literal["region", "stop", "predecessor", "reference", "target", "withheld"], Duration
+    ] = {}
     horizon: Duration | None = None
     open_claims: int | None = None
     handovers: list[HandoverText] = []
+    brake: BrakeText | None = None
+    watermarks: list[str] = []
+    retracts_by_id: list[str] = []
     rules: dict[str, RuleText] = {}
 
 
@@ -307,6 +354,7 @@ class Scenario(_Strict):
     rule: str
     start: Time = Moment(absolute_ms=START_MS)
     policy: PolicyText = PolicyText()
+    policies: dict[str, PolicyText] = {}
     given: list[StepLike] = []
     variants: list[Variant] = Field(min_length=1)
 

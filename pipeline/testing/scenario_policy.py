@@ -9,7 +9,7 @@ import functools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipeline.contract.bundle import Bundle, Rule, load_bundle
+from pipeline.contract.bundle import BrakeModel, Bundle, Rule, load_bundle
 from pipeline.contract.policy_tables import compile_policy
 from pipeline.governance.policy import Policy
 from pipeline.testing.scenario_file import HandoverText, PolicyText, RuleText, Scenario
@@ -26,6 +26,29 @@ def policy_for(scenario: Scenario) -> Policy:
 
     """
     return compile_policy(_adjusted(_shipped(), scenario.policy, scenario.start.ms(0)))
+
+
+def later_policy(scenario: Scenario, name: str) -> Policy:
+    """A later version of a scenario's policy, under its own name.
+
+    Raises:
+        ValueError: the scenario has no policy with this name.
+
+    """
+    return compile_policy(later_bundle(scenario, name, Staging(), name))
+
+
+def later_bundle(scenario: Scenario, name: str, staging: Staging, version: str) -> Bundle:
+    """The bundle of a later version of a scenario's policy, staged beside others.
+
+    Raises:
+        ValueError: the scenario has no policy with this name.
+
+    """
+    changes = scenario.policies.get(name)
+    if changes is None:
+        raise ValueError(f"the file has no policy {name!r}")
+    return staging.bundle(_adjusted(_shipped(), changes, scenario.start.ms(0)), version)
 
 
 def bundle_for(scenario: Scenario, staging: Staging, version: str) -> Bundle:
@@ -58,6 +81,18 @@ def _adjusted(bundle: Bundle, changes: PolicyText, start_ms: int) -> Bundle:
         heading["limits"] = bundle.heading.limits.model_copy(
             update={"open_claims": changes.open_claims}
         )
+    if changes.brake is not None:
+        heading["brake"] = BrakeModel(**changes.brake.model_dump())
+    platforms = [
+        platform.model_copy(
+            update={
+                "watermarks": platform.watermarks or platform.name in changes.watermarks,
+                "retracts_by_id": platform.retracts_by_id
+                or platform.name in changes.retracts_by_id,
+            }
+        )
+        for platform in bundle.platforms
+    ]
     named = changes.rules.keys() | {item.rule for item in changes.handovers}
     if unknown := named - {rule.rule for rule in bundle.rules}:
         raise ValueError(f"the bundle has no rule {', '.join(sorted(unknown))}")
@@ -65,7 +100,11 @@ def _adjusted(bundle: Bundle, changes: PolicyText, start_ms: int) -> Bundle:
     for item in changes.handovers:
         rules = [new for rule in rules for new in _handed_over(rule, item, start_ms)]
     return bundle.model_copy(
-        update={"heading": bundle.heading.model_copy(update=heading), "rules": rules}
+        update={
+            "heading": bundle.heading.model_copy(update=heading),
+            "rules": rules,
+            "platforms": platforms,
+        }
     )
 
 

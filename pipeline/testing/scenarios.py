@@ -14,22 +14,24 @@ from typing import Any, Final, NamedTuple, Protocol
 from pipeline.contract import codec, names
 from pipeline.governance import ledger
 from pipeline.governance.claims import raw_event
-from pipeline.governance.identity import partition_of
+from pipeline.governance.identity import entity_key, partition_of
 from pipeline.governance.policy import Policy
-from pipeline.governance.vocabulary import Disposition
+from pipeline.governance.vocabulary import ControlKind, Disposition
 from pipeline.testing.driver import Place, TopologyDriver, key_of
 from pipeline.testing.expectations import Letter, Outcome, Row, compare
 from pipeline.testing.scenario_file import (
     AgainStep,
     ClockStep,
+    ControlStep,
     EventStep,
+    InputStep,
     Moment,
     Scenario,
     StopText,
     Variant,
 )
-from pipeline.testing.scenario_policy import policy_for
-from pipeline.testing.staging import Staging
+from pipeline.testing.scenario_policy import later_policy, policy_for
+from pipeline.testing.staging import TENANT, Staging
 
 Record = dict[str, Any]
 _ORDERS_MAX: Final = 200
@@ -71,6 +73,15 @@ class Stack(Protocol):
     def letters(self) -> list[Letter]:
         """Every dead letter."""
 
+    def control(self, kind: ControlKind, **told: Any) -> None:
+        """Write a control record to every partition; its fields as `schemas/control.avsc`."""
+
+    def activate_later(self, name: str) -> None:
+        """Publish a later version of the scenario's policy, and activate it everywhere."""
+
+    def unread(self, topic: str, *, stalls: bool) -> None:
+        """Let an input be unreadable from here on, or readable again."""
+
 
 MakeStack = Callable[[Scenario], Stack]
 """A stack for one run, with the scenario's policy in force and its clock at the start."""
@@ -84,7 +95,22 @@ class DriverStack(TopologyDriver):
     def __init__(self, scenario: Scenario) -> None:
         self.policy = policy_for(scenario)
         self.staging = Staging()
+        self._scenario = scenario
         super().__init__([self.policy], start_ms=scenario.start.ms(0))
+
+    def activate_later(self, name: str) -> None:
+        """Activate a later version of the scenario's policy on every partition."""
+        policy = later_policy(self._scenario, name)
+        self.policies[policy.version] = policy
+        self.activate(policy.version)
+
+    def unread(self, topic: str, *, stalls: bool) -> None:
+        """Let an input be unreadable from here on, or readable again."""
+        if stalls:
+            self.stalled.add(topic)
+        else:
+            self.stalled.discard(topic)
+            self.advance(0)
 
     def letters(self) -> list[Letter]:
         """Every dead letter."""
@@ -224,6 +250,11 @@ class _Story:
                 self._say(step)
             elif isinstance(step, AgainStep):
                 self._repeat(step)
+            elif isinstance(step, ControlStep):
+                self._steer(step)
+            elif isinstance(step, InputStep):
+                topic = self._topic(step.unread or step.read or "")
+                self._stack.unread(topic, stalls=step.unread is not None)
             else:
                 self._worker(step)
 
@@ -348,6 +379,25 @@ class _Story:
         place = self._stack.pipe_bytes(topic, first.key, first.value, headers, partition, at_ms)
         received_ms = at_ms if step.replay is None else first.received_ms
         self._sent[step.id] = _Sent(place, at_ms, first.key, first.value, received_ms)
+
+    def _steer(self, step: ControlStep) -> None:
+        if step.activate is not None:
+            self._stack.activate_later(step.activate)
+            return
+        told: Record = {"issued_by": "scenario", "why": "as the file says"}
+        if step.redecide:
+            kind = ControlKind.REDECIDE
+            subjects = (name.split() for name in step.redecide)
+            keys = [entity_key(TENANT, type_, name) for type_, name in subjects]
+            told["entities"] = [self._stack.staging.key(key) for key in keys]
+        elif step.watermark is not None and step.complete_to is not None:
+            kind = ControlKind.WATERMARK
+            complete_to = step.complete_to.ms(self._start_ms) + self._later_ms
+            told |= {"platform": step.watermark, "complete_to": complete_to}
+        else:
+            kind = ControlKind.SUSPEND if step.suspend else ControlKind.RELEASE
+            told["platform"] = step.suspend or step.release
+        self._stack.control(kind, **told)
 
     def _worker(self, step: str) -> None:
         if step != "worker starts":

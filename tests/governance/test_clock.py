@@ -53,13 +53,13 @@ def said(driver):
 def test_a_deadline_waits_for_the_owners_input_only():
     driver = TopologyDriver([POLICY], start_ms=START_MS)
     tendered(driver)
-    driver.unread = {NA}
+    driver.stalled = {NA}
     driver.advance(5 * HOUR_MS)
     assert said(driver) == [("E1", "PROVISIONAL", "owner_silent")]
     speak(driver, "tms-na", "SHIPPED", "N1")
     driver.advance(HOUR_MS)
     assert len(said(driver)) == 1
-    driver.unread = set()
+    driver.stalled = set()
     driver.advance(1)
     assert said(driver)[1:] == [("N1", "AUTHORITATIVE", "owner_spoke")]
 
@@ -67,10 +67,10 @@ def test_a_deadline_waits_for_the_owners_input_only():
 def test_what_expires_waits_for_every_input():
     driver = TopologyDriver([POLICY], start_ms=START_MS)
     speak(driver, "carrier-redline", "AF", "N1")
-    driver.unread = {EU}
+    driver.stalled = {EU}
     driver.advance(48 * HOUR_MS)
     assert driver.raw_records(names.DEAD_LETTER) == []
-    driver.unread = set()
+    driver.stalled = set()
     driver.advance(1)
     assert len(driver.raw_records(names.DEAD_LETTER)) == 1
 
@@ -78,7 +78,7 @@ def test_what_expires_waits_for_every_input():
 def test_a_fresh_worker_knows_how_far_each_input_was_read():
     driver = TopologyDriver([POLICY], start_ms=START_MS)
     tendered(driver)
-    driver.unread = {NA}
+    driver.stalled = {NA}
     driver.advance(5 * HOUR_MS)
     before = [state.time for state in driver.states]
     driver.restart()
