@@ -112,6 +112,7 @@ def kill_run(governed, *, seed=11, events=1_500, kills=4, seconds=20.0) -> Outco
     speaker.join(600)
     outcome.events = len(speaker.places)
     fates = governed.fates(speaker.places, 120)
+    governed.watch.until(lambda: _read_up(governed.watch), 60, "the approved records decided on")
     outcome.seconds = time.monotonic() - began
     outcome.fates = Counter(fate.verdict[0] for fate in fates)
     outcome.wrong += _wrong(governed, speaker, fates)
@@ -124,6 +125,12 @@ def _progress(governed, decided):
     governed.watch.until(
         lambda: len(governed.watch.fates) > decided, 60, "a decision after a start"
     )
+
+
+def _read_up(watch):
+    """Whether every approved record was read that the blocks which were read count."""
+    counted = {block["partition"]: block["approved_count"] for block in watch.blocks}
+    return len(watch.approved) >= sum(counted.values())
 
 
 def _linger(governed, seconds):

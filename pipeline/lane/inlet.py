@@ -232,10 +232,10 @@ class Inlet(Generic[S]):
         """Do what is due between batches: answers, ends of deferrals, ticks."""
         while not self._inbox.empty():
             self._hear(self._inbox.get())
-        now, wall_ms = time.monotonic(), time.time_ns() // 1_000_000
+        now = time.monotonic()
         for number, part in self.parts.items():
             self._refetch |= part.reading.wake(now)
-            if part.plan.wanted(now, wall_ms, part.due_ms):
+            if part.plan.wanted(now, part.due_ms):
                 part.plan.written(now, self._ticker.write(number))
         self._ticker.poll()
         if self._refetch and self.noted is None:
@@ -352,7 +352,7 @@ class Inlet(Generic[S]):
     def _look_for_tick(self, record: Record, part: Part[S]) -> None:
         for name, token in record.headers or ():
             if name == TICK_HEADER:
-                part.plan.consumed(token, record.timestamp_ms)
+                part.plan.consumed(time.monotonic(), token, record.timestamp_ms)
                 self.lookup.ask(
                     AskEnds(
                         self.generation,

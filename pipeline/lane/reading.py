@@ -208,9 +208,13 @@ class Reading:
 
 
 class TickPlan:
-    """When one partition needs a tick from its owner. Times: monotonic seconds, or UTC ms."""
+    """When one partition needs a tick from its owner. Times: monotonic seconds, or UTC ms.
 
-    __slots__ = ("_interval_s", "_newest_ms", "_next", "_pause_s", "_token", "_written")
+    What time it is for the log is known from the newest tick that was read and what has passed
+    since, on the monotonic clock: this machine's time of day plays no part.
+    """
+
+    __slots__ = ("_heard", "_interval_s", "_newest_ms", "_next", "_pause_s", "_token", "_written")
 
     def __init__(self, interval_s: float, pause_s: float, now: float) -> None:
         self._interval_s = interval_s
@@ -218,9 +222,10 @@ class TickPlan:
         self._next = now + interval_s
         self._written = now - pause_s
         self._token: bytes | None = None
-        self._newest_ms = -1
+        self._newest_ms: int | None = None
+        self._heard = now
 
-    def wanted(self, now: float, wall_ms: int, due_ms: int | None) -> bool:
+    def wanted(self, now: float, due_ms: int | None) -> bool:
         """Tell whether to write one now.
 
         One is on its way at most, and they keep their distance. A due time asks for a tick only
@@ -228,7 +233,12 @@ class TickPlan:
         """
         if self._token is not None or now < self._written + self._pause_s:
             return False
-        return now >= self._next or (due_ms is not None and self._newest_ms < due_ms <= wall_ms)
+        if now >= self._next:
+            return True
+        if due_ms is None or self._newest_ms is None:
+            return due_ms is not None  # a first one tells what time it is
+        passed_ms = (now - self._heard) * 1_000
+        return self._newest_ms < due_ms <= self._newest_ms + passed_ms
 
     def written(self, now: float, token: bytes | None) -> None:
         """Note that a tick with this token is on its way; None: it could not be sent."""
@@ -236,9 +246,10 @@ class TickPlan:
         self._written = now
         self._next = now + self._interval_s
 
-    def consumed(self, token: bytes | None, append_ms: int) -> None:
+    def consumed(self, now: float, token: bytes | None, append_ms: int) -> None:
         """Note that a tick, one's own or a former owner's, was read."""
-        self._newest_ms = max(self._newest_ms, append_ms)
+        if self._newest_ms is None or append_ms > self._newest_ms:
+            self._newest_ms, self._heard = append_ms, now
         self.failed(token)
 
     def failed(self, token: bytes | None) -> None:

@@ -195,50 +195,68 @@ class TestReadThrough:
 
 
 class TestTicks:
-    def plan(self):
-        return TickPlan(interval_s=60, pause_s=1, now=100.0)
+    def plan(self, *, time_ms=None):
+        """A plan at 100.0 s; with a time, it has read a tick of that time just now."""
+        plan = TickPlan(interval_s=60, pause_s=1, now=100.0)
+        if time_ms is not None:
+            plan.consumed(100.0, b"former owner's", time_ms)
+        return plan
 
     def test_one_is_due_after_the_interval(self):
         plan = self.plan()
-        assert not plan.wanted(159.9, 0, None)
-        assert plan.wanted(160.0, 0, None)
+        assert not plan.wanted(159.9, None)
+        assert plan.wanted(160.0, None)
 
-    def test_a_deadline_asks_for_one_when_it_falls_due(self):
+    def test_a_deadline_asks_for_one_when_it_falls_due_by_the_logs_time(self):
+        plan = self.plan(time_ms=4_000)
+        assert not plan.wanted(100.9, 5_000)
+        assert plan.wanted(101.0, 5_000)
+
+    def test_who_does_not_know_the_time_asks_for_it_once_there_is_a_deadline(self):
         plan = self.plan()
-        assert not plan.wanted(101.0, 4_999, 5_000)
-        assert plan.wanted(101.0, 5_000, 5_000)
+        assert not plan.wanted(100.0, None)
+        assert plan.wanted(100.0, 5_000)
+        plan.written(100.0, b"t1")
+        plan.consumed(100.1, b"t1", 2_000)
+        assert not plan.wanted(103.0, 5_000)
+        assert plan.wanted(103.2, 5_000)
+
+    def test_an_older_tick_does_not_turn_the_time_back(self):
+        plan = self.plan(time_ms=4_000)
+        plan.consumed(100.5, b"other", 1_000)
+        assert plan.wanted(101.0, 5_000)
 
     def test_one_at_most_is_on_its_way(self):
-        plan = self.plan()
+        plan = self.plan(time_ms=4_000)
         plan.written(101.0, b"t1")
-        assert not plan.wanted(999.0, 9_000, 5_000)
-        plan.consumed(b"t1", 4_000)
-        assert plan.wanted(999.0, 9_000, 5_000)
+        assert not plan.wanted(130.0, 5_000)
+        plan.consumed(130.0, b"t1", 4_900)
+        assert plan.wanted(131.0, 5_000)
 
     def test_they_keep_their_distance(self):
         plan = self.plan()
         plan.written(101.0, b"t1")
-        plan.consumed(b"t1", 4_000)
-        assert not plan.wanted(101.9, 9_000, 5_000)
-        assert plan.wanted(102.0, 9_000, 5_000)
+        plan.consumed(101.1, b"t1", 4_900)
+        assert not plan.wanted(101.9, 5_000)
+        assert plan.wanted(102.0, 5_000)
 
     def test_a_tick_behind_the_deadline_is_enough_however_long_reading_takes(self):
         plan = self.plan()
         plan.written(101.0, b"t1")
-        plan.consumed(b"t1", 5_000)
-        assert not plan.wanted(110.0, 9_000, 5_000)
+        plan.consumed(101.1, b"t1", 5_000)
+        assert not plan.wanted(110.0, 5_000)
 
     def test_a_former_owners_tick_moves_the_clock_but_answers_for_nobody(self):
         plan = self.plan()
         plan.written(101.0, b"t1")
-        plan.consumed(b"other", 5_000)
-        assert not plan.wanted(999.0, 9_000, None)
+        plan.consumed(101.1, b"other", 5_000)
+        assert not plan.wanted(999.0, None)
 
     def test_one_that_could_not_be_written_is_tried_again(self):
-        plan = self.plan()
+        plan = self.plan(time_ms=4_000)
         plan.written(101.0, b"t1")
         plan.failed(b"t1")
-        assert plan.wanted(102.0, 9_000, 5_000)
+        assert plan.wanted(102.0, 5_000)
         plan.written(102.0, None)
-        assert not plan.wanted(102.5, 9_000, 5_000)
-        assert plan.wanted(103.0, 9_000, 5_000)
+        assert not plan.wanted(102.5, 5_000)
+        assert plan.wanted(103.0, 5_000)
