@@ -188,17 +188,23 @@ class EventStep(_Strict):
 
 
 class AgainStep(_Strict):
-    """A record comes again, byte for byte: `again` on its topic, `replay` from the dead letter."""
+    """A record comes again: `again` on its topic, `replay` from the dead letter, edited or not."""
 
     id: str
     at: Time | None = None
     again: str | None = None
     replay: str | None = None
+    by: str | None = None
+    status: str | None = None
+    happened: Time | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> AgainStep:
         if (self.again is None) == (self.replay is None):
             raise ValueError("name a claim in either again or replay")
+        edited = self.status is not None or self.happened is not None
+        if edited != (self.by is not None) or (edited and self.replay is None):
+            raise ValueError("a replay is edited by somebody: name status or happened, and by")
         return self
 
 
@@ -279,6 +285,7 @@ class StoryText(_Strict):
     """An entity's expected story; what is not named is not compared, milestones are complete."""
 
     status: str | None = None
+    entity_seq: str | None = None
     region: str | None = None
     flags: list[str] | None = None
     linked: dict[str, str] | None = None

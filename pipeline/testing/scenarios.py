@@ -370,15 +370,28 @@ class _Story:
         first = self._sent.get(step.again or step.replay or "")
         if first is None:
             raise ValueError(f"no claim is named {step.again or step.replay}")
-        topic, headers = first.place.topic, None
+        topic, headers, value = first.place.topic, [], first.value
         if step.replay is not None:
             topic = names.REPLAY
             origin = {**first.place._asdict(), "received": first.received_ms + self._later_ms}
             headers = [(names.HEADER_ORIGIN, json.dumps(origin).encode())]
+        if step.by is not None:
+            value = self._edited(step, value)
+            headers.append((names.HEADER_REPAIRED_BY, step.by.encode()))
         partition = partition_of(first.key, self._stack.partitions)
-        place = self._stack.pipe_bytes(topic, first.key, first.value, headers, partition, at_ms)
+        place = self._stack.pipe_bytes(topic, first.key, value, headers or None, partition, at_ms)
         received_ms = at_ms if step.replay is None else first.received_ms
-        self._sent[step.id] = _Sent(place, at_ms, first.key, first.value, received_ms)
+        self._sent[step.id] = _Sent(place, at_ms, first.key, value, received_ms)
+
+    def _edited(self, step: AgainStep, value: bytes) -> bytes:
+        """A claim's value with what a person put right."""
+        schema = codec.committed("raw-event")
+        event = codec.decode(value, schema)
+        if step.status is not None:
+            event["native_status"] = step.status
+        if step.happened is not None:
+            event["occurred"] = step.happened.ms(self._start_ms) + self._later_ms
+        return codec.encode(event, schema, self._stack.raw_schema_id)
 
     def _steer(self, step: ControlStep) -> None:
         if step.activate is not None:
