@@ -13,7 +13,6 @@ Same records, state, policy and clock: same outcome, byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from pipeline.governance.alerts import AlertKind, alert, on_cancel
@@ -28,7 +27,6 @@ from pipeline.governance.identity import (
     normalise,
     parse_key,
     partition_of,
-    quoted,
     reference_key,
 )
 from pipeline.governance.links import hear_link, tell
@@ -37,7 +35,7 @@ from pipeline.governance.placement import Ended, Placed, RefusedError, Wait, loc
 from pipeline.governance.policy import Platform, Policy
 from pipeline.governance.reasons import Reason
 from pipeline.governance.references import event_key, note, owner_of
-from pipeline.governance.rejudging import rejudge, reopen, replaced_row, send_on, settled_as
+from pipeline.governance.rejudging import rejudge, replaced_row, send_on, settled_as
 from pipeline.governance.settlement import (
     BY_CLOCK,
     EXPIRING,
@@ -47,7 +45,7 @@ from pipeline.governance.settlement import (
     bury,
     settle,
 )
-from pipeline.governance.vocabulary import ControlKind, Disposition, EntityType, LinkKind
+from pipeline.governance.vocabulary import Disposition, EntityType, LinkKind
 
 REFERENCE_TYPE: Final = REFERENCE
 EXPIRES_AS: Final = {Reason.AWAITING_TARGET.value: Reason.RETRACTION_TARGET_UNKNOWN}
@@ -156,82 +154,8 @@ def take_link(work: Work, record: Record, seq: int) -> Verdict:
         work.moved[target] = None
     if record["source"] in entity.cancels and not cancels:
         work.alerts += on_cancel(work.policy, entity, record["source"], record["sent"])
-    _follow_up(work, entity, seq, record["hops"])
+    follow_up(work, entity, seq, record["hops"])
     return Verdict(Disposition.APPLIED.value, reason.value, entity=target)
-
-
-def take_control(work: Work, record: Record, seq: int, policies: Mapping[str, Policy]) -> Verdict:
-    """Apply one control record.
-
-    Args:
-        work: its policy changes with an activation.
-        record: the control record.
-        seq: its ordinal in the partition's ledger.
-        policies: every bundle that an activation may name.
-
-    """
-    kind, version, name = record["kind"], record["policy_version"], record["platform"] or ""
-    known = name in work.policy.platforms
-    if kind == ControlKind.TICK:
-        return _applied(Reason.CLOCK_TICK)
-    if kind == ControlKind.ACTIVATE and version:
-        if work.activated and version == work.policy.version:
-            return Verdict(Disposition.IGNORED.value, Reason.POLICY_UNCHANGED.value)
-        work.policy = policies[version]
-        work.activated = True
-        _reopen(work, work.entities.waiting(), seq)
-        return _applied(Reason.POLICY_ACTIVATED)
-    if kind == ControlKind.SUSPEND and known:
-        work.trust.hold_back(name, Reason.PLATFORM_SUSPENDED)
-        _tell_trust(work, AlertKind.PLATFORM_SUSPENDED, record)
-        return _applied(Reason.PLATFORM_HELD_BACK)
-    if kind == ControlKind.RELEASE and work.trust.release(name):
-        waiting = {*work.entities.waiting("platform_"), *work.touched}
-        _reopen(work, sorted(waiting), seq)
-        _tell_trust(work, AlertKind.PLATFORM_RELEASED, record)
-        return _applied(Reason.PLATFORM_RELEASED)
-    if kind == ControlKind.WATERMARK and known and record["complete_to"] is not None:
-        complete = dict(work.time.complete)
-        complete[name] = max(complete.get(name, 0), record["complete_to"])
-        work.time = work.time._replace(complete=complete)
-        return _applied(Reason.WATERMARK_MOVED)
-    if kind == ControlKind.REDECIDE and record["entities"]:
-        _redecide(work, record["entities"], seq)
-        return _applied(Reason.PAST_REDECIDED)
-    return Verdict(Disposition.IGNORED.value, Reason.CONTROL_UNKNOWN.value)
-
-
-def _applied(reason: Reason) -> Verdict:
-    return Verdict(Disposition.APPLIED.value, reason.value)
-
-
-def _tell_trust(work: Work, kind: AlertKind, record: Record) -> None:
-    details = {"by": record["issued_by"] or "", "why": record["why"] or ""}
-    name, partition = record["platform"], work.partition
-    work.alerts.append(alert(kind, work.clock, platform=name, partition=partition, details=details))
-
-
-def _reopen(work: Work, keys: Iterable[str], cause: int) -> None:
-    """Judge open claims again: those of these entities."""
-    for key in keys:
-        entity = work.entities.open(key)
-        work.touched[key] = entity
-        reopen(work, entity, cause)
-        _follow_up(work, entity, cause)
-
-
-def _redecide(work: Work, keys: Iterable[str], cause: int) -> None:
-    """Decide the past of these entities again, under the bundle in force."""
-    work.redeciding = True
-    for key in keys:
-        if key not in work.entities:
-            continue
-        entity = work.entities.open(key)
-        work.touched[key] = entity
-        replan(work.policy, entity)
-        work.moved[key] = None
-        _follow_up(work, entity, cause)
-    work.redeciding = False
 
 
 def lasting(policy: Policy, key: str, stub: bool) -> int:  # noqa: FBT001  a partial is called
@@ -292,7 +216,7 @@ def reach(work: Work, entity: Entity) -> None:
         _expire(work, entity)
         rejudge(work, entity, BY_CLOCK)
     work.time = until
-    _follow_up(work, entity, BY_CLOCK)
+    follow_up(work, entity, BY_CLOCK)
 
 
 def _expire(work: Work, entity: Entity) -> None:
@@ -341,7 +265,7 @@ def _waited_in_vain(work: Work, entity: Entity, claim: Claim, reason: Reason) ->
     bury(work, entity, claim, reason, f"waited until its deadline: {reason.value}")
 
 
-def _follow_up(work: Work, entity: Entity, cause: int, hops: int = 0) -> None:
+def follow_up(work: Work, entity: Entity, cause: int, hops: int = 0) -> None:
     """What a change of the entity means for its other claims and for linked entities."""
     rejudge(work, entity, cause)
     telling = Telling(hops, work.clock, work.partition, cause)
@@ -349,23 +273,10 @@ def _follow_up(work: Work, entity: Entity, cause: int, hops: int = 0) -> None:
 
 
 def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
-    policy = work.policy
-    platform = policy.platforms.get(body["platform"])
-    if platform is None:
-        detail = f"platform {body['platform'][:80]!r}"
-        raise RefusedError(Reason.UNKNOWN_PLATFORM, detail, "identity")
-    if arrival.origin.topic not in platform.topics:
-        detail = f"{platform.name} may not write to {arrival.origin.topic[:80]}"
-        raise RefusedError(Reason.WRONG_TOPIC, detail, "identity")
-    tenant = platform.tenant or platform.accounts.get(body["account"] or "")
-    if tenant is None or tenant not in policy.horizons_ms:
-        detail = f"account {str(body['account'])[:80]!r} of {platform.name}"
-        raise RefusedError(Reason.UNKNOWN_TENANT, detail, "identity")
-    key = _key(platform, tenant, body)
-    if not body["entity_id"] and arrival.assigned.startswith(f"{quoted(tenant)}/"):
-        key = arrival.assigned
+    platform, tenant = _speaker(work.policy, arrival, body)
+    key = _assigned(arrival, body, tenant) or _key(platform, tenant, body)
     if key not in work.entities and partition_of(key.encode(), work.partitions) != work.partition:
-        if arrival.hops >= policy.limits.hops_max:
+        if arrival.hops >= work.policy.limits.hops_max:
             raise RefusedError(Reason.TOO_MANY_HOPS, f"{arrival.hops} hops", "identity", key)
         work.reroutes.append(Reroute(key, arrival.raw, arrival.origin, arrival.hops + 1))
         return _verdict(Disposition.REROUTED, Reason.WRONG_PARTITION, key, body)
@@ -385,6 +296,40 @@ def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
         repaired_by=arrival.repaired_by,
         hops=arrival.hops,
     )
+    return _place(work, entity, claim, platform)
+
+
+def _speaker(policy: Policy, arrival: Arrival, body: RawEvent) -> tuple[Platform, str]:
+    """Who speaks, and for which tenant."""
+    platform = policy.platforms.get(body["platform"])
+    if platform is None:
+        detail = f"platform {body['platform'][:80]!r}"
+        raise RefusedError(Reason.UNKNOWN_PLATFORM, detail, "identity")
+    if arrival.origin.topic not in platform.topics:
+        detail = f"{platform.name} may not write to {arrival.origin.topic[:80]}"
+        raise RefusedError(Reason.WRONG_TOPIC, detail, "identity")
+    tenant = platform.tenant or platform.accounts.get(body["account"] or "")
+    if tenant is None or tenant not in policy.horizons_ms:
+        detail = f"account {str(body['account'])[:80]!r} of {platform.name}"
+        raise RefusedError(Reason.UNKNOWN_TENANT, detail, "identity")
+    return platform, tenant
+
+
+def _assigned(arrival: Arrival, body: RawEvent, tenant: str) -> str | None:
+    """Key to which we have sent on a record that knows a reference only."""
+    if not arrival.assigned or body["entity_id"]:
+        return None
+    try:
+        name = parse_key(arrival.assigned)
+    except ValueError:
+        return None
+    known = name.type in _ENTITY_TYPES or name.type == REFERENCE
+    return arrival.assigned if known and name.tenant == tenant else None
+
+
+def _place(work: Work, entity: Entity, claim: Claim, platform: Platform) -> Verdict:
+    """From entity to occurrence; what that needs and is not known yet has the claim wait."""
+    policy, body, key = work.policy, claim.body, entity.key
     held_back = work.trust.held_back.get(platform.name)
     if held_back is not None:
         found: Placed | Wait | Ended = Wait(Reason(held_back), policy.limits.withheld_ms, body)
@@ -394,7 +339,7 @@ def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
             note(entity, claim, platform)
             work.touched[key] = entity
             send_on(work, entity, claim, owner)
-            _follow_up(work, entity, seq)
+            follow_up(work, entity, claim.seq)
             return _verdict(Disposition.REROUTED, Reason.REFERENCE_BOUND, key, body)
         found = Wait(owner, policy.limits.reference_ms, body)
         if owner is Reason.REFERENCE_CONFLICT:
@@ -418,7 +363,7 @@ def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
         work.links.append(_event_link(work, entity, claim))
     if any(_takes_back(held, body) for held in entity.held):
         work.moved[key] = None
-    _follow_up(work, entity, seq)
+    follow_up(work, entity, claim.seq)
     return verdict
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 
 from pipeline.contract import codec, headers, names
 from pipeline.contract.codec import Schema, UndecodableError
-from pipeline.governance import kernel, ledger
+from pipeline.governance import kernel, ledger, steering
 from pipeline.governance.bounds import ID_CHARACTERS_MAX
 from pipeline.governance.claims import Origin, Raw, RawEvent
 from pipeline.governance.identity import entity_key, partition_of
@@ -449,7 +449,7 @@ def _take(work: Work, item: _Decoded, seq: int, policies: Mapping[str, Policy]) 
         return kernel.take(work, item.arrival, seq)
     if item.link is not None:
         return kernel.take_link(work, item.link, seq)
-    return kernel.take_control(work, item.control or {}, seq, policies)
+    return steering.take_control(work, item.control or {}, seq, policies)
 
 
 def _tile(

@@ -17,7 +17,6 @@ from pipeline.telemetry.metrics import METRICS, MetricName
 
 REFERENCE = ROOT / "docs" / "reference"
 COMING_TOPICS = {
-    "logistics.alerts.v1",
     "logistics.discrepancies.v1",
     "logistics.remediation.v1",
 }
