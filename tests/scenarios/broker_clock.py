@@ -1,7 +1,8 @@
 """A Kafka broker whose clock the test holds: libfaketime, loaded into the broker's JVM alone.
 
 Append times are the broker's, so this is the only clock that governs. Timers of the broker run on
-its monotonic clock, which stays real.
+its monotonic clock, which stays real; what it waits for between two tries doesn't, so it starts,
+ends and leaps over years with a clock that runs.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ MISSING = "libfaketime is not here: apt-get install faketime"
 _NEVER_MS = 2**31 - 1
 _AGES_MS = 2**53
 _UNMOVED = {
-    # A request to itself that is under way when days pass must not time out: what it waits before
-    # the next try would never end while the clock stands
+    # The controller's log waits by the time of day for more to write
+    "controller.quorum.append.linger.ms": 0,
+    # A request to itself that is under way when days pass must not time out
     "request.timeout.ms": _NEVER_MS,
     "broker.session.timeout.ms": _NEVER_MS,
     # What it drops, rolls or aborts by the time of day would fall due with every leap
@@ -41,7 +43,7 @@ class BrokerClock:
         self.now_ms = 0
 
     def run_from(self, at_ms: int) -> None:
-        """Go on from a time: a cluster that starts waits for its clock here and there."""
+        """Go on from a time."""
         self.now_ms = at_ms
         self._write(f"{(at_ms - time.time_ns() // 1_000_000) / 1_000:+.3f}")
 
