@@ -6,6 +6,7 @@ fails while a committed page is not what this module makes. Must never hold a fa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,12 +14,16 @@ from typing import Annotated, Any, Final, get_args
 
 import typer
 
+from pipeline.cli.flow_drawing import drawing
 from pipeline.cli.main import app
 from pipeline.contract import bundle, topics
 from pipeline.contract.names import data_root
+from pipeline.governance.alerts import ALERTS
+from pipeline.governance.decisions import table as transitions
 from pipeline.governance.reasons import MEANINGS, Reason
 from pipeline.settings import PREFIX, Settings
 from pipeline.telemetry.metrics import METRICS
+from pipeline.testing import scenario_file
 
 _MADE: Final = "<!-- Made by `make docs`. Edit what it is made from instead. -->"
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -198,12 +203,45 @@ def commands() -> str:
     )
 
 
+def semantics() -> str:
+    """The page on what the kernel decides: written by hand, its tables made."""
+    text = (data_root() / "docs" / "reference" / "semantics.md").read_text("utf-8")
+    tables = {"cases": _cases(), "transitions": "\n".join(transitions()), "alerts": _alerts()}
+
+    def made(block: re.Match[str]) -> str:
+        return f"<!-- made: {block[1]} -->\n{tables[block[1]]}\n<!-- end -->"
+
+    return re.sub(r"<!-- made: (\w+) -->\n.*?<!-- end -->", made, text, flags=re.DOTALL)
+
+
+def _cases() -> str:
+    """The scenario files, as the reader of a checkout finds them."""
+    folder = data_root() / "tests" / "scenarios"
+    rows = []
+    for path in sorted(folder.glob("*.yaml")):
+        scenario = scenario_file.load(path)
+        link = f"[{path.stem}](../../tests/scenarios/{path.name})"
+        rows.append((scenario.case, scenario.title, link))
+    rows.sort(key=lambda row: (row[0].zfill(2), row[2]))
+    return _table(("case", "what it is about", "scenario"), rows)
+
+
+def _alerts() -> str:
+    rows = [
+        (f"`{kind.value}`", row.severity.value, row.summary, row.remedy)
+        for kind, row in ALERTS.items()
+    ]
+    return _table(("alert", "severity", "what it says", "what to do"), rows)
+
+
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "cli.md": commands,
+    "decision-flow.svg": drawing,
     "event-types.md": event_types,
     "metrics.md": metrics,
     "ownership.md": ownership,
     "reasons.md": reasons,
+    "semantics.md": semantics,
     "settings.md": settings,
     "topics.md": topic_list,
 }

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pipeline.governance.claims import RawEvent, texts_of
+from pipeline.governance.flow import Stage
 from pipeline.governance.placement import RefusedError
 from pipeline.governance.reasons import Reason
 
@@ -29,7 +30,7 @@ def check(body: RawEvent, key: str) -> None:
     """
     faults = list(_faults(body))
     if faults:
-        raise RefusedError(Reason.FIELD_INVALID, "; ".join(faults), "plausibility", key)
+        raise RefusedError(Reason.FIELD_INVALID, "; ".join(faults), Stage.BOUNDS, key)
 
 
 def _faults(body: RawEvent) -> Iterator[str]:

@@ -20,6 +20,7 @@ from pipeline.governance.bounds import ID_CHARACTERS_MAX, check
 from pipeline.governance.claims import Claim, Origin, Raw, RawEvent, mark_of
 from pipeline.governance.entity import Entity, Held, Occurrence, Spoken
 from pipeline.governance.facts import replan
+from pipeline.governance.flow import Stage
 from pipeline.governance.hearing import hear
 from pipeline.governance.identity import (
     REFERENCE,
@@ -63,7 +64,7 @@ class Arrival(NamedTuple):
     body: RawEvent | None = None
     fault: Reason | None = None
     detail: str = ""
-    stage: str = "decode"
+    stage: Stage = Stage.DECODE
     hops: int = 0
     repaired_by: str | None = None
     forwarded: bool = False
@@ -277,7 +278,7 @@ def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
     key = _assigned(arrival, body, tenant) or _key(platform, tenant, body)
     if key not in work.entities and partition_of(key.encode(), work.partitions) != work.partition:
         if arrival.hops >= work.policy.limits.hops_max:
-            raise RefusedError(Reason.TOO_MANY_HOPS, f"{arrival.hops} hops", "identity", key)
+            raise RefusedError(Reason.TOO_MANY_HOPS, f"{arrival.hops} hops", Stage.IDENTITY, key)
         work.reroutes.append(Reroute(key, arrival.raw, arrival.origin, arrival.hops + 1))
         return _verdict(Disposition.REROUTED, Reason.WRONG_PARTITION, key, body)
     check(body, key)
@@ -304,14 +305,14 @@ def _speaker(policy: Policy, arrival: Arrival, body: RawEvent) -> tuple[Platform
     platform = policy.platforms.get(body["platform"])
     if platform is None:
         detail = f"platform {body['platform'][:80]!r}"
-        raise RefusedError(Reason.UNKNOWN_PLATFORM, detail, "identity")
+        raise RefusedError(Reason.UNKNOWN_PLATFORM, detail, Stage.IDENTITY)
     if arrival.origin.topic not in platform.topics:
         detail = f"{platform.name} may not write to {arrival.origin.topic[:80]}"
-        raise RefusedError(Reason.WRONG_TOPIC, detail, "identity")
+        raise RefusedError(Reason.WRONG_TOPIC, detail, Stage.IDENTITY)
     tenant = platform.tenant or platform.accounts.get(body["account"] or "")
     if tenant is None or tenant not in policy.horizons_ms:
         detail = f"account {str(body['account'])[:80]!r} of {platform.name}"
-        raise RefusedError(Reason.UNKNOWN_TENANT, detail, "identity")
+        raise RefusedError(Reason.UNKNOWN_TENANT, detail, Stage.IDENTITY)
     return platform, tenant
 
 
@@ -351,7 +352,7 @@ def _place(work: Work, entity: Entity, claim: Claim, platform: Platform) -> Verd
         return _verdict(found.disposition, found.reason, key, body, found.event_type)
     if entity.weight() + claim.weight > policy.limits.entity_weight_max:
         detail = f"{key} has as much state as one entity may have"
-        raise RefusedError(Reason.OPEN_CLAIMS_FULL, detail, "order", key)
+        raise RefusedError(Reason.OPEN_CLAIMS_FULL, detail, Stage.SEQUENCE, key)
     work.touched[key] = entity
     if isinstance(found, Wait):
         verdict = _hold(work, entity, claim, found)
@@ -390,13 +391,13 @@ def _key(platform: Platform, tenant: str, body: RawEvent) -> str:
         reference = body["reference"]
         if reference is None or not reference["value"].strip():
             detail = "give entity_type and entity_id, or a reference"
-            raise RefusedError(Reason.ENTITY_MISSING, detail, "identity")
+            raise RefusedError(Reason.ENTITY_MISSING, detail, Stage.IDENTITY)
         parts = (reference["kind"], reference["scope"], reference["value"].strip())
         _short(":".join(parts), "reference")
         return reference_key(tenant, *parts)
     if kind not in _ENTITY_TYPES:
         detail = f"entity_type {str(kind)[:80]!r} is none of order, shipment, stock"
-        raise RefusedError(Reason.FIELD_INVALID, detail, "identity")
+        raise RefusedError(Reason.FIELD_INVALID, detail, Stage.IDENTITY)
     _short(written, "entity_id")
     rules = platform.id_rules.get(kind or "", ())
     return entity_key(tenant, kind or "", normalise(written, rules) or written)
@@ -405,7 +406,7 @@ def _key(platform: Platform, tenant: str, body: RawEvent) -> str:
 def _short(text: str, field: str) -> None:
     if len(text) > ID_CHARACTERS_MAX:
         detail = f"{field} has {len(text)} characters, at most {ID_CHARACTERS_MAX} are read"
-        raise RefusedError(Reason.FIELD_INVALID, detail, "identity")
+        raise RefusedError(Reason.FIELD_INVALID, detail, Stage.IDENTITY)
 
 
 def _speak(work: Work, entity: Entity, claim: Claim, placed: Placed) -> Verdict:
@@ -455,7 +456,7 @@ def _make_room(work: Work, entity: Entity, occurrence: Occurrence, spoken: Spoke
         raise RefusedError(
             Reason.OPEN_CLAIMS_FULL,
             f"{limit} claims of {entity.key} wait already",
-            "order",
+            Stage.SEQUENCE,
             entity.key,
         )
 
@@ -474,7 +475,7 @@ def _hold(work: Work, entity: Entity, claim: Claim, wait: Wait) -> Verdict:
     limit = work.policy.limits.open_claims_max
     if entity.open_claims() >= limit:
         detail = f"{limit} claims of {entity.key} wait already"
-        raise RefusedError(Reason.OPEN_CLAIMS_FULL, detail, "order", entity.key)
+        raise RefusedError(Reason.OPEN_CLAIMS_FULL, detail, Stage.SEQUENCE, entity.key)
     deadline = claim.origin.received + wait.wait_ms
     entity.held.append(Held(claim, wait.subject, wait.reason.value, deadline))
     return _verdict(Disposition.HELD, wait.reason, entity.key, body, deadline=deadline)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from pipeline.governance.claims import Claim, RawEvent, content
 from pipeline.governance.entity import Entity, Held, Occurrence, Spoken
+from pipeline.governance.flow import Stage
 from pipeline.governance.occurrence import (
     Place,
     discriminator,
@@ -32,7 +33,7 @@ _AHEAD_MS_MAX: Final = 5 * 366 * 86_400_000
 class RefusedError(Exception):
     """Ends the judgement of one claim: it goes to the dead letter."""
 
-    def __init__(self, reason: Reason, detail: str, stage: str, entity: str = "") -> None:
+    def __init__(self, reason: Reason, detail: str, stage: Stage, entity: str = "") -> None:
         super().__init__(detail)
         self.reason, self.detail, self.stage, self.entity = reason, detail, stage, entity
 
@@ -124,7 +125,7 @@ def locate_again(
         return _retracted(policy, entity, claim)
     if platform is None or claim.tenant not in policy.horizons_ms:
         detail = f"bundle {policy.version} does not know platform {name!r} or its tenant any more"
-        raise RefusedError(Reason.UNKNOWN_PLATFORM, detail, "identity", entity.key)
+        raise RefusedError(Reason.UNKNOWN_PLATFORM, detail, Stage.OCCURRENCE, entity.key)
     meant = _read(policy, entity, platform, subject)
     if not isinstance(meant, _Meant):
         return meant
@@ -150,19 +151,19 @@ def _read(
         return Ended(Disposition.IGNORED, Reason.NOT_A_MILESTONE)
     if meant.event_type is None:
         detail = f"{subject['native_status'][:80]!r} in dialect {platform.dialect}"
-        raise RefusedError(Reason.UNMAPPED_STATUS, detail, "dialect", entity.key)
+        raise RefusedError(Reason.UNMAPPED_STATUS, detail, Stage.DIALECT, entity.key)
     said = kind = policy.catalogue.get(meant.event_type)
     if said is not None and subject["classifier"] in _ESTIMATES:
         if said.estimate_as:
             kind = policy.catalogue.get(said.estimate_as)
         elif said.rank and not said.sets_plan:
             detail = f"{subject['classifier']} {said.name}"
-            raise RefusedError(Reason.NO_ESTIMATES, detail, "dialect", entity.key)
+            raise RefusedError(Reason.NO_ESTIMATES, detail, Stage.DIALECT, entity.key)
     if said is None or kind is None:
-        raise RefusedError(Reason.UNKNOWN_EVENT_TYPE, meant.event_type, "dialect", entity.key)
+        raise RefusedError(Reason.UNKNOWN_EVENT_TYPE, meant.event_type, Stage.DIALECT, entity.key)
     if kind.entity_type != entity.name.type:
         detail = f"{kind.name} is about a {kind.entity_type}, the record names a {entity.name.type}"
-        raise RefusedError(Reason.FIELD_INVALID, detail, "identity", entity.key)
+        raise RefusedError(Reason.FIELD_INVALID, detail, Stage.OCCURRENCE, entity.key)
     tenant = entity.name.tenant
     own = None if kind.by_stop else policy.site_of(platform, tenant, subject["stop"])
     place = _default(policy, platform, entity, subject, kind, place)
@@ -206,7 +207,7 @@ def _put(
         return Wait(Reason.STOP_UNRESOLVED, policy.limits.stop_ms, subject)
     if not tag and kind.cardinality in {Cardinality.DOCUMENT, Cardinality.LEG}:
         detail = f"{kind.name} is told apart by {kind.cardinality.value}, which is empty"
-        raise RefusedError(Reason.DOCUMENT_MISSING, detail, "identity", entity.key)
+        raise RefusedError(Reason.DOCUMENT_MISSING, detail, Stage.OCCURRENCE, entity.key)
     if _closed(entity, meant, tag):
         return Ended(Disposition.STALE, Reason.ACTUAL_KNOWN, kind.name)
     region = policy.region_of(subject["stop"], place.site)
@@ -218,7 +219,7 @@ def _put(
     if isinstance(rule, Reason):
         where = region or entity.region or "any region"
         detail = f"{kind.name} of tenant {claim.tenant} in {where}"
-        raise RefusedError(rule, detail, "ownership", entity.key)
+        raise RefusedError(rule, detail, Stage.OWNERSHIP, entity.key)
     spoken = Spoken(claim, written(kind, subject, by_role=meant.by_role), region, place.canonical)
     spoken.subject = subject
     spoken.content = content(subject, meant.site)
@@ -253,15 +254,15 @@ def _plausible(claim: Claim, platform: Platform, kind: EventType, key: str) -> N
     occurred, ahead = body["occurred"], body["occurred"] - claim.origin.received
     if occurred < platform.earliest_ms:
         detail = f"occurred {occurred} is before {platform.name}'s earliest, {platform.earliest_ms}"
-        raise RefusedError(Reason.IMPLAUSIBLE_TIME, detail, "plausibility", key)
+        raise RefusedError(Reason.IMPLAUSIBLE_TIME, detail, Stage.PLAUSIBILITY, key)
     if ahead > _AHEAD_MS_MAX:
         detail = f"occurred {occurred} is more than five years after it was received"
-        raise RefusedError(Reason.IMPLAUSIBLE_TIME, detail, "plausibility", key)
+        raise RefusedError(Reason.IMPLAUSIBLE_TIME, detail, Stage.PLAUSIBILITY, key)
     if ahead <= 0 or kind.closed_by or body["classifier"] in _ESTIMATES:
         return
     if ahead > platform.clock_tolerance_ms:
         detail = f"occurred {ahead} ms after it was received; a shift by -{ahead} ms would fit"
-        raise RefusedError(Reason.OCCURRED_IN_FUTURE, detail, "plausibility", key)
+        raise RefusedError(Reason.OCCURRED_IN_FUTURE, detail, Stage.PLAUSIBILITY, key)
     claim.clock_ahead = True
 
 

@@ -13,6 +13,7 @@ from pipeline.governance.alerts import AlertKind, alert
 from pipeline.governance.claims import Claim, Raw
 from pipeline.governance.entity import Entity, Held, Occurrence, Spoken
 from pipeline.governance.facts import replan
+from pipeline.governance.flow import Stage
 from pipeline.governance.hearing import hear
 from pipeline.governance.identity import REFERENCE
 from pipeline.governance.outputs import Transition
@@ -193,7 +194,7 @@ def send_on(work: Work, entity: Entity, claim: Claim, owner: str) -> None:
 
     """
     if claim.hops >= work.policy.limits.hops_max:
-        raise RefusedError(Reason.TOO_MANY_HOPS, f"{claim.hops} hops", "identity", entity.key)
+        raise RefusedError(Reason.TOO_MANY_HOPS, f"{claim.hops} hops", Stage.REFERENCE, entity.key)
     raw = claim.raw or Raw(entity.key.encode(), None, ())
     work.reroutes.append(Reroute(owner, raw, claim.origin, claim.hops + 1))
 

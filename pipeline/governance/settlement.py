@@ -15,6 +15,7 @@ from pipeline.governance.claims import Claim, Origin, Raw, adds, same_time, with
 from pipeline.governance.clock import Clock
 from pipeline.governance.entity import Entity, Occurrence, Spoken
 from pipeline.governance.facts import after_cancel, progress, replan
+from pipeline.governance.flow import Stage
 from pipeline.governance.hearing import refine
 from pipeline.governance.outputs import (
     Publication,
@@ -60,7 +61,7 @@ class DeadLetter(NamedTuple):
     origin: Origin
     reason: Reason
     detail: str
-    stage: str
+    stage: Stage
     entity: str
     seq: int
 
@@ -192,7 +193,12 @@ EXPIRING: Final = frozenset({Reason.AWAITING_PREDECESSOR})
 
 
 def bury(
-    work: Work, entity: Entity, claim: Claim, reason: Reason, detail: str, stage: str = "hold"
+    work: Work,
+    entity: Entity,
+    claim: Claim,
+    reason: Reason,
+    detail: str,
+    stage: Stage = Stage.HOLD,
 ) -> None:
     """Send a claim that waited in vain to the dead letter."""
     kept = claim.raw or Raw(entity.key.encode(), None, ())
