@@ -66,6 +66,9 @@ class _Commands(LazyGroup):
         "policy": Place(
             "pipeline.cli.policy", "Who may say what: check, explain, publish.", "commands"
         ),
+        "platforms": Place(
+            "pipeline.cli.platforms", "Whom to trust now: status, suspend, release.", "commands"
+        ),
         "run": Place("pipeline.cli.run", "Run one of Milepost's processes.", "commands"),
         "audit": Place("pipeline.cli.trail", "What was decided, by whom, and why.", "audit"),
         "dead-letters": Place(

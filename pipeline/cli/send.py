@@ -5,10 +5,8 @@ Must never judge an event: the governor does.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
@@ -21,14 +19,11 @@ from pipeline.contract import codec, names
 from pipeline.governance.vocabulary import Disposition
 from pipeline.kafka import bundles, clients
 from pipeline.kafka.registry import Registry
-from pipeline.operations import trail
-from pipeline.operations.proof.evidence import TopicEvidence
+from pipeline.operations import steering
 from pipeline.operations.trail import Entry, meaning
 
 Record = dict[str, Any]
 commands = typer.Typer(no_args_is_help=True)
-_WAIT_S: Final = 30.0
-_ASK_S: Final = 0.2
 
 
 @commands.command()
@@ -46,12 +41,9 @@ def send(
             fail("No policy bundle is in force: run `milepost policy publish`", FOUND)
         with Registry.of(settings, where.registry_url) as registry:
             outgoing = _outgoing(file, events, Addressing(bundle), registry)
-        start = {
-            number: evidence.span(names.DECISIONS, number).end
-            for number in evidence.partitions(names.DECISIONS)
-        }
+        start = steering.ledger_ends(evidence)
         sent = clients.deliver(clients.producer(settings, where.bootstrap), outgoing)
-        found = _await(evidence, sent, start)
+        found = steering.await_decisions(evidence, sent, start)
         judged = [found.get(position) for position in sent]
         if as_json:
             document({"events": [None if e is None else e.document() for e in judged]})
@@ -60,7 +52,7 @@ def send(
                 typer.echo(_judged(event, entry))
         if None in judged:
             fail(
-                f"Not everything was decided within {_WAIT_S:g} s: is a governor running?"
+                f"Not everything was decided within {steering.WAIT_S:g} s: is a governor running?"
                 " `milepost audit show` tells later what became of it.",
                 FOUND,
             )
@@ -79,18 +71,6 @@ def _outgoing(
         value = codec.encode(event, codec.committed("raw-event"), number)
         outgoing.append(clients.Outgoing(address.topic, value, address.key))
     return outgoing
-
-
-def _await(
-    evidence: TopicEvidence, sent: list[clients.Position], start: Mapping[int, int]
-) -> dict[clients.Position, Entry]:
-    """What became of the records, once all are decided or the time is up."""
-    limit = time.monotonic() + _WAIT_S
-    while True:
-        found = trail.decided(evidence, sent, start)
-        if len(found) == len(set(sent)) or time.monotonic() > limit:
-            return found
-        time.sleep(_ASK_S)
 
 
 def _judged(event: Record, entry: Entry | None) -> str:

@@ -88,7 +88,7 @@ class RecordedDriver(TopologyDriver):
     def copies(self):
         copied = CopiedTopics()
         topics = [names.DECISIONS, names.APPROVED, names.ENTITY_STATUS, names.DEAD_LETTER]
-        for topic in [*topics, names.CHANGELOG, names.REKEYED, names.LINKS]:
+        for topic in [*topics, names.CHANGELOG, names.REKEYED, names.LINKS, names.ALERTS]:
             for number in range(self.partitions):
                 copied.spans[topic, number] = Span(0, 0)
         for record in self.appended:
