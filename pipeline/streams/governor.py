@@ -13,7 +13,8 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +51,8 @@ log = logging.getLogger(__name__)
 
 OUTAGE_S: Final = 2.0
 NO_POLICY_S: Final = 1.0
+INPUTS_AGAIN_S: Final = 30.0
+"""After which an input that could not be read is asked for again."""
 _WRITTEN: Final = {
     names.APPROVED: "approved-milestone",
     names.ENTITY_STATUS: "entity-status",
@@ -58,6 +61,50 @@ _WRITTEN: Final = {
     names.ALERTS: "alert",
 }
 Measure = Callable[[int, Governed], None]
+
+
+class Inputs:
+    """Every input there is: the declared ones, and those of the platforms of each known bundle.
+
+    A new platform's topic is read as soon as its bundle is activated, without a rebalance. One that
+    can't be read is asked for again, and meanwhile its records wait where they are.
+
+    Args:
+        declared: inputs that topics.yaml declares.
+
+    """
+
+    def __init__(self, declared: frozenset[str]) -> None:
+        self.topics = declared
+        self._wanted = declared
+        self._again = 0.0
+
+    def extend(
+        self,
+        policies: Iterable[Policy],
+        set_inputs: Callable[[frozenset[str]], Future[frozenset[str]]],
+    ) -> None:
+        """Read the topics of these bundles' platforms too.
+
+        Args:
+            policies: all that are known.
+            set_inputs: of the lane.
+
+        """
+        writers = (platform for policy in policies for platform in policy.platforms.values())
+        wanted = self.topics.union(*(platform.topics for platform in writers))
+        now = time.monotonic()
+        if wanted == self.topics or (wanted == self._wanted and now < self._again):
+            return
+        self._wanted, self._again = wanted, now + INPUTS_AGAIN_S
+        set_inputs(wanted).add_done_callback(self._answered)
+
+    def _answered(self, answer: Future[frozenset[str]]) -> None:
+        error = answer.exception()
+        if error is None:
+            self.topics = answer.result()
+        else:
+            log.error("an input of the bundle can't be read: %s", error, extra={"reason": "input"})
 
 
 class Governing:
@@ -69,7 +116,7 @@ class Governing:
 
     """
 
-    def __init__(self, policies: Mapping[str, Policy], inputs: frozenset[str]) -> None:
+    def __init__(self, policies: Mapping[str, Policy], inputs: Inputs) -> None:
         self._policies = policies
         self._inputs = inputs
 
@@ -89,15 +136,24 @@ class Governing:
         """All of the lane's inputs but those of platforms that are braked."""
         policy = self._policies.get(state.policy_version or "")
         paused = frozenset() if policy is None else state.trust.paused(policy)
-        return self._inputs - paused if paused else None
+        return self._inputs.topics - paused if paused else None
 
 
 class Decider:
     """Decides record batches, with what they lack looked up in between."""
 
-    def __init__(self, surroundings: Surroundings, lookups: Lookups, measure: Measure) -> None:
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        lookups: Lookups,
+        measure: Measure,
+        inputs: Inputs,
+        set_inputs: Callable[[frozenset[str]], Future[frozenset[str]]],
+    ) -> None:
         self._surroundings = surroundings
         self._lookups = lookups
+        self._inputs = inputs
+        self._set_inputs = set_inputs
         self._measure = measure
         self._awaited: dict[int, frozenset[PolicyName]] = {}
         """Bundles that partitions were told to use and that are not there, by partition."""
@@ -108,6 +164,10 @@ class Decider:
             record.topic == names.REPLAY for part in batch.parts.values() for record in part.records
         )
         self._lookups.expire(everything=replayed)
+        self._inputs.extend(self._lookups.policies.values(), self._set_inputs)
+        if self._inputs.topics != self._surroundings.inputs:
+            topics = self._inputs.topics
+            self._surroundings = dataclasses.replace(self._surroundings, inputs=topics)
         return {number: await self._part(part) for number, part in batch.parts.items()}
 
     async def _part(self, part: PartitionBatch[PartitionState]) -> Decided | Deferred:
@@ -239,7 +299,7 @@ def build(
 
     """
     declared = contract_topics.load()
-    inputs = frozenset(topic.name for topic in declared.inputs if topic.name != names.CONTROL)
+    inputs = Inputs(frozenset(topic.name for topic in declared.inputs))
     lookups = Lookups(settings, bootstrap, registry)
     surroundings = Surroundings(
         partitions=partitions,
@@ -247,16 +307,17 @@ def build(
         policies=lookups.policies,
         schemas=lookups.schemas,
         ids=ids,
-        inputs=inputs | {names.CONTROL},
+        inputs=inputs.topics,
         record_bytes_max=settings.record_bytes_max,
     )
 
-    config = _lane_config(settings, bootstrap, ids[names.CONTROL], inputs)
+    read = inputs.topics - {names.CONTROL}
+    config = _lane_config(settings, bootstrap, ids[names.CONTROL], read)
     if crash_point is not None:
         config = dataclasses.replace(config, crash_point=crash_point)
     app = LaneApp(settings.governor_group, datadir=_data_dir(settings), web_enabled=False)
     lane: Lane[PartitionState] = Lane(app, config, Governing(lookups.policies, inputs), observer)
-    decider = Decider(surroundings, lookups, measure)
+    decider = Decider(surroundings, lookups, measure, inputs, lane.set_inputs)
 
     @app.agent(lane.channel)
     async def govern_batches(batches: Any) -> None:

@@ -6,6 +6,7 @@ In order: every test goes on from where the last one ended.
 import itertools
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
 from governed_kills import Speaker
 from governed_stack import PARTITIONS, Governed
 
@@ -118,3 +119,24 @@ def test_policies_change_while_workers_crash_and_each_decision_has_one(scratch):
     (place,) = scratch.send(scratch.event(scratch.name(), "DELIVERED", stop={"location": "C-ATL"}))
     assert scratch.fate(place).policy_version == first.version
     assert scratch.verify().violations == []
+
+
+def test_a_new_platform_joins_without_a_rebalance(scratch):
+    """Its topic is read from its beginning on, by the same worker, once its bundle is activated."""
+    topic = names.raw_topic("tms-mx")
+    admin = AdminClient({"bootstrap.servers": scratch.bootstrap})
+    config = {"message.timestamp.type": "LogAppendTime"}
+    admin.create_topics([NewTopic(topic, PARTITIONS, 1, config=config)])[topic].result(20)
+    shipment, schema_id = scratch.name(), scratch.raw_id(names.raw_topic("tms-na"))
+    scratch.registry.register(names.subject(topic), scratch.registry.schema(schema_id))
+    event = scratch.event(shipment, "DELIVERED", platform="tms-mx", stop={"location": "C-ATL"})
+    value = codec.encode(event, codec.committed("raw-event"), schema_id)
+    early = scratch.put(topic, scratch.key(shipment), value)
+    bundle = scratch.bundle_with()
+    model = next(item for item in bundle.platforms if item.name == "tms-na")
+    platforms = [*bundle.platforms, model.model_copy(update={"name": "tms-mx", "topics": [topic]})]
+    pid = scratch.worker.process.pid
+    scratch.publish(bundle.model_copy(update={"platforms": platforms}))
+    assert scratch.fate(early).verdict == ("overruled", "not_owner")
+    assert scratch.worker.process.pid == pid
+    assert scratch.worker.log().count("state_restored") == 1
