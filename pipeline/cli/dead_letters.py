@@ -1,4 +1,4 @@
-"""`milepost dead-letters`: list them, look into one, send them through again.
+"""`milepost dead-letters`: list them, look into one, send them through again, also repaired.
 
 Must never read a topic itself: `pipeline.operations.dead_letters` does.
 """
@@ -13,6 +13,7 @@ from typing import Annotated
 import orjson
 import typer
 
+from pipeline.cli import repairing
 from pipeline.cli.listing import iso, table, terminal_width, wrapped
 from pipeline.cli.surroundings import explained, inspected, surroundings
 from pipeline.cli.terminal import FOUND, WRONG_USE, Json, document, fail
@@ -20,7 +21,9 @@ from pipeline.cli.times import moment, since_ms
 from pipeline.contract import headers, names
 from pipeline.governance.reasons import FailureClass, Reason
 from pipeline.operations import dead_letters as letters
+from pipeline.operations import repairs
 from pipeline.operations.dead_letters import Filter, Letter, State
+from pipeline.operations.repairs import UnusableEditError
 from pipeline.operations.trail import meaning
 
 commands = typer.Typer(no_args_is_help=True, help="Records that could not be governed.")
@@ -164,6 +167,10 @@ def _shown(letter: Letter) -> Iterator[str]:
     yield from _record(letter)
     if letter.since.state is State.OPEN and not letter.omitted:
         yield ""
+        fitting = repairs.fitting_shift(letter)
+        if fitting is not None:
+            yield "Once you know that only its clock was wrong:"
+            yield f"  milepost dead-letters repair --id {letter.name} --shift={fitting}ms"
         again = f"milepost dead-letters replay --id {letter.name} --go --why '…'"
         if letter.retryable:
             yield f"Once its cause is put right: {again}"
@@ -250,6 +257,58 @@ def replay(
             document({**done._asdict(), "dry_run": not go})
             return
         for line in _replayed(done, go=go):
+            typer.echo(line)
+
+
+@commands.command()
+def repair(
+    reason: _Reason = "",
+    platform: _Platform = "",
+    key: _Key = "",
+    fingerprint: _Fingerprint = "",
+    since: _Since = _EVER,
+    until: _Until = None,
+    ids: Annotated[list[str] | None, typer.Option("--id", help="Only these ids.")] = None,
+    shift: Annotated[str, typer.Option(help="Shift occurred and recorded, e.g. --shift=-2h.")] = "",
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="field=value, e.g. native_status=D1, stop.location=DAL1."),
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Who repairs; default: you.")] = None,
+    why: Annotated[str, typer.Option(help="Reason, for the record.")] = "",
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also those that were sent through before.")
+    ] = False,
+    go: Annotated[
+        bool, typer.Option("--go", help="Really send them; without it, only show the edit.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Edit dead letters and send them through again; shows the edit only, unless --go.
+
+    Event id, place and time of receipt stay; the header milepost.repaired-by names who did it.
+    """
+    if go and not why:
+        fail("--why: say why they are edited, for the record", WRONG_USE)
+    try:
+        wanted = repairs.edit(repairs.shift(shift) if shift else 0, values or ())
+    except UnusableEditError as error:
+        fail(str(error), WRONG_USE)
+    with explained(), inspected() as evidence:
+        named = frozenset(ids or ())
+        asked = _filter(reason, platform, key, fingerprint, since, until)
+        asked = asked._replace(open=not everything, ids=named)
+        chosen = list({item.place: item for item in letters.read(evidence, asked)}.values())
+        _check_ids(named, chosen, everything=everything)
+        found = [repairs.repaired(letter, wanted, evidence.decode) for letter in chosen]
+        sent = [item for item in found if item.event is not None and item.changes]
+        identity = repairing.send(sent, by or getpass.getuser(), why) if go and sent else ""
+        if as_json:
+            rows = [item.document() for item in found]
+            document({"id": identity, "sent": len(sent), "repairs": rows, "dry_run": not go})
+            return
+        for line in repairing.told(found, len(sent), identity):
             typer.echo(line)
 
 

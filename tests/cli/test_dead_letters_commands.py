@@ -110,3 +110,63 @@ def test_a_replay_is_done_told_and_counted(governed, milepost, letter):
     assert told.code == 1
     assert "--all" in told.err
     assert governed.verify().violations == []
+
+
+# Repairs
+
+
+def test_a_repair_only_shows_the_edit_until_it_is_told_to_go(governed, milepost, letter):
+    shipment, name = letter
+    told = milepost("dead-letters", "repair", "--id", name, "--set", "native_status=TENDERED")
+    assert told.code == 0
+    assert "1 dead letter would be repaired." in told.out
+    assert "native_status: WOBBLY → TENDERED" in told.out
+    assert "Nothing was sent" in told.out
+    assert [item["id"] for item in listed(milepost, shipment, "--open")] == [name]
+
+
+def test_a_repair_is_governed_with_the_person_in_the_record(governed, milepost, letter):
+    shipment, name = letter
+    edit = ("--id", name, "--set", "native_status=DELIVERED", "--set", "stop.location=C-ATL")
+    go = ("--go", "--why", "the planner typed it", "--by", "kim", "--json")
+    told = milepost("dead-letters", "repair", *edit, *go)
+    assert told.document["sent"] == 1
+    assert told.document["dry_run"] is False
+    governed.watch.until(lambda: governed.story(shipment))
+    (record,) = governed.story(shipment)
+    assert (record["event_type"], record["flags"]) == ("delivered", ["repaired"])
+    (now,) = listed(milepost, shipment)
+    assert now["since"]["state"] == "repaired"
+    again = milepost("dead-letters", "repair", *edit)
+    assert again.code == 1
+    assert "--all" in again.err
+    assert governed.verify().violations == []
+
+
+def test_a_repair_of_another_entity_goes_to_its_partition(governed, milepost, letter):
+    _, name = letter
+    other = governed.name()
+    edit = ("--set", f"entity_id={other}", "--set", "native_status=DELIVERED")
+    place = ("--set", "stop.location=C-ATL", "--go", "--why", "a digit was wrong")
+    assert milepost("dead-letters", "repair", "--id", name, *edit, *place).code == 0
+    governed.watch.until(lambda: governed.story(other))
+    assert governed.verify().violations == []
+
+
+def test_a_clock_that_ran_ahead_is_offered_its_shift(governed, milepost):
+    shipment = governed.name()
+    event = governed.event(shipment, "DELIVERED", stop=None)
+    ahead = event["occurred"] + 7_200_000
+    governed.fates(governed.send(event | {"occurred": ahead}))
+    (found,) = listed(milepost, shipment)
+    told = milepost("dead-letters", "show", found["id"])
+    assert f"milepost dead-letters repair --id {found['id']} --shift=-" in told.out
+
+
+def test_an_edit_that_can_not_be_made_is_wrong_use(governed, milepost):
+    told = milepost("dead-letters", "repair", "--set", "platform=tms-eu")
+    assert (told.code, told.out) == (2, "")
+    assert "fields are account, entity_type" in told.err
+    assert milepost("dead-letters", "repair").code == 2
+    told = milepost("dead-letters", "repair", "--shift=-2h", "--go")
+    assert (told.code, "--why" in told.err) == (2, True)
