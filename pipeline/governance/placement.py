@@ -298,7 +298,9 @@ def _target(entity: Entity, body: RawEvent) -> tuple[Occurrence, Spoken] | Held 
                 return occurrence, spoken
     for held in entity.held:
         own = held.claim.body
-        said = own["retracts"] or own["event_id"]
-        if own["platform"] == body["platform"] and meant == said and held.claim.body is not body:
+        if own["retracts"] is None and (own["platform"], own["event_id"]) == (
+            body["platform"],
+            meant,
+        ):
             return held
     return None
