@@ -173,8 +173,18 @@ def after_cancel(policy: Policy, entity: Entity, kind: EventType, occurred: int)
     if not kind.physical:
         return False
     own = cancelled_at(policy, entity)
-    times = [*entity.cancels.values(), *([] if own is None else [own])]
-    return bool(times) and occurred > min(times)
+    if own is not None and occurred > own:
+        return True
+    ours = carried(entity)
+    return any(occurred > at for order, at in entity.cancels.items() if order in ours)
+
+
+def carried(entity: Entity) -> list[str]:
+    """Keys of the orders whose goods a shipment has itself: after a split its children have them.
+
+    Only they count, whatever was told of an order before it went elsewhere.
+    """
+    return [] if entity.split else entity.orders
 
 
 def closed_at(policy: Policy, entity: Entity) -> int | None:

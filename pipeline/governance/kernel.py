@@ -19,7 +19,7 @@ from pipeline.governance.alerts import AlertKind, alert, on_cancel
 from pipeline.governance.bounds import ID_CHARACTERS_MAX, check
 from pipeline.governance.claims import Claim, Origin, Raw, RawEvent, mark_of
 from pipeline.governance.entity import Entity, Held, Occurrence, Spoken
-from pipeline.governance.facts import replan
+from pipeline.governance.facts import carried, replan
 from pipeline.governance.flow import Stage
 from pipeline.governance.hearing import hear
 from pipeline.governance.identity import (
@@ -153,7 +153,8 @@ def take_link(work: Work, record: Record, seq: int) -> Verdict:
     changed = (region, inherited) != (entity.region_by_link, entity.inherited)
     if replan(work.policy, entity) or changed or name.type == REFERENCE:
         work.moved[target] = None
-    if record["source"] in entity.cancels and not cancels:
+    news = record["source"] in entity.cancels and not cancels
+    if news and record["source"] in carried(entity):
         work.alerts += on_cancel(work.policy, entity, record["source"], record["sent"])
     follow_up(work, entity, seq, record["hops"])
     return Verdict(Disposition.APPLIED.value, reason.value, entity=target)

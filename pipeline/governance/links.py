@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pipeline.governance.claims import stored_bytes
 from pipeline.governance.entity import Entity, Linked
-from pipeline.governance.facts import cancelled_at, closed_at, named_orders
+from pipeline.governance.facts import cancelled_at, carried, closed_at, named_orders
 from pipeline.governance.identity import REFERENCE
 from pipeline.governance.outputs import Telling, link_record
 from pipeline.governance.policy import Policy
@@ -82,7 +82,7 @@ def _order_tells(policy: Policy, entity: Entity, link: Any, sent: int) -> list[R
 
 
 def _shipment_tells(policy: Policy, entity: Entity, link: Any, sent: int) -> list[Record]:
-    wanted = {} if entity.split else dict.fromkeys(entity.orders)
+    wanted = dict.fromkeys(carried(entity))
     for held in entity.held:
         wanted |= dict.fromkeys(named_orders(policy, entity, held.subject))
     links = [
@@ -131,9 +131,12 @@ def hear_link(entity: Entity, record: Record) -> Reason:
     if known is None and _full(entity, source):
         return Reason.LINKS_FULL
     ended = record["valid_to"] is not None and kind != LinkKind.CANCEL
-    fresh = Linked(seq, record["status"], ended=ended)
-    if known is not None and not known.ended:
-        fresh.region, fresh.cancelled = known.region, known.cancelled
+    # Only a shipment tells each change of its status; what others had when they wrote goes stale
+    status = record["status"] if kind == LinkKind.SHIPMENT_OF_ORDER else ""
+    fresh = Linked(seq, status, ended=ended)
+    if known is not None:
+        fresh.cancelled = known.cancelled
+        fresh.region = None if known.ended else known.region
     entity.linked[source] = fresh
     if kind in {LinkKind.REGION_OF_SHIPMENT, LinkKind.SPLIT} and record["region"]:
         entity.link_region[source] = record["region"]
