@@ -131,6 +131,11 @@ class Settings(BaseModel):
     portal_tenant: str | None = Field(
         None, description="The only tenant that the portal shows. Empty: all of them"
     )
+    portal_staff: bool = Field(
+        default=False,
+        description="Whether the portal is for staff: it names who stated something by hand, and "
+        "why; a customer reads that the operations desk did",
+    )
     portal_stale_ms: int = Field(
         30_000,
         ge=1_000,

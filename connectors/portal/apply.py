@@ -5,22 +5,36 @@ Records in, rows out, in the caller's transaction. Must never know Kafka's clien
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, case, delete, func, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    case,
+    delete,
+    func,
+    select,
+    tuple_,
+    update,
+)
 
 from connectors.applied import upsert
 from connectors.portal import tables
 from pipeline.contract.codec import Record
 from pipeline.governance.identity import Key, parse_key
-from pipeline.governance.vocabulary import Action, Assurance, Classifier
+from pipeline.governance.vocabulary import Action, Assurance, Classifier, EntityType
 
 ID_KIND: Final = "ID"
 LINK_KIND: Final = "LINK"
-"""Kinds of names that are no references of the record: its own id, and those of linked ones."""
+PART_KIND: Final = "PART"
+"""Kinds of names that are no references of the record: its own id, those of linked ones, and those
+of the shipments that it was split into.
+"""
 
 _ORDER_UNKNOWN: Final = -1
 _VALUE_MAX: Final = 256
@@ -45,6 +59,8 @@ class _Head:
     published: int = 0
     summary: bytes | None = None
     names: set[tuple[str, str, str]] = field(default_factory=set)
+    splits: bool = False
+    """Whether it may have changed what the shipment is split into."""
 
 
 def recognised(record: Record) -> bool:
@@ -85,6 +101,7 @@ def apply(
     if not heads:
         return 0
     _write_names(connection, heads)
+    _write_parts(connection, [key for key, head in heads.items() if head.splits])
     return _write_entities(connection, heads)
 
 
@@ -94,6 +111,35 @@ def tokens(text: str) -> set[str]:
     """
     plain = "".join(letter for letter in text.upper() if letter.isalnum())[:_VALUE_MAX]
     return {form for form in (plain, plain.lstrip("0")) if form}
+
+
+def source_token(text: str) -> str:
+    """The form under which a source's event id is looked for: as a whole."""
+    return max(tokens(text), key=len, default="")
+
+
+def split_into(records: Iterable[Record]) -> list[Key]:
+    """The shipments into which one is split, by the newest plan that stands and says so.
+
+    Args:
+        records: every revision of its milestones, in any order.
+
+    """
+    newest: dict[str, Record] = {}
+    for record in records:
+        known = newest.get(record["milestone_id"])
+        if known is None or record["revision"] > known["revision"]:
+            newest[record["milestone_id"]] = record
+    stands = [
+        record
+        for record in newest.values()
+        if record["shipments"] and recognised(record) and record["action"] != Action.RETRACT
+    ]
+    found = []
+    for text in max(stands, key=lambda item: item["entity_seq"], default={}).get("shipments", ()):
+        with contextlib.suppress(ValueError):  # a key of a form that this version doesn't know
+            found.append(parse_key(text))
+    return found
 
 
 def _write_revisions(
@@ -138,6 +184,7 @@ def _revision_row(arrived: Arrived, applied_at_ms: int) -> dict[str, Any]:
         "partition": arrived.partition,
         "offset": arrived.offset,
         "body": orjson.dumps(record),
+        "source": source_token(record["source_event_id"]),
     }
 
 
@@ -158,6 +205,10 @@ def _add_milestone(heads: dict[Key, _Head], arrived: Arrived) -> None:
     if record["entity_seq"] > head.status_seq and recognised(record):
         head.status, head.status_seq = record["status_after"], record["entity_seq"]
     head.names |= _reference_names(record["references"], record["correlations"])
+    changes = record["action"] in {Action.RETRACT, Action.CORRECT}
+    head.splits |= bool(record["shipments"]) or (
+        changes and record["entity_type"] == EntityType.SHIPMENT
+    )
 
 
 def _add_status(heads: dict[Key, _Head], arrived: Arrived) -> None:
@@ -195,20 +246,42 @@ def _write_names(connection: Connection, heads: dict[Key, _Head]) -> None:
     told_anew = [tuple(key) for key, head in heads.items() if head.summary is not None]
     key_columns = tuple_(table.c.tenant, table.c.entity_type, table.c.entity_id)
     for start in range(0, len(told_anew), 200):  # SQLite limits the variables of a statement
-        connection.execute(delete(table).where(key_columns.in_(told_anew[start : start + 200])))
-    rows = [
-        {
-            "token": token,
-            "tenant": key.tenant,
-            "entity_type": key.type,
-            "entity_id": key.id,
-            "kind": kind,
-            "value": value,
-        }
-        for key, head in heads.items()
-        for token, kind, value in head.names
-    ]
+        some = key_columns.in_(told_anew[start : start + 200])
+        connection.execute(delete(table).where(some, table.c.kind != PART_KIND))
+    rows = [_name_row(key, name) for key, head in heads.items() for name in head.names]
     connection.execute(upsert(connection.dialect, table).on_conflict_do_nothing(), rows)
+
+
+def _name_row(key: Key, name: tuple[str, str, str]) -> dict[str, str]:
+    token, kind, value = name
+    return {
+        "token": token,
+        "tenant": key.tenant,
+        "entity_type": key.type,
+        "entity_id": key.id,
+        "kind": kind,
+        "value": value,
+    }
+
+
+def _write_parts(connection: Connection, keys: Iterable[Key]) -> None:
+    """Name shipments by what they are split into, as their revisions have it by now."""
+    table, told = tables.reference, tables.revision
+    for key in keys:
+        bodies = connection.execute(select(told.c.body).where(*_of(told, key))).scalars()
+        parts = split_into(orjson.loads(body) for body in bodies)
+        connection.execute(delete(table).where(*_of(table, key), table.c.kind == PART_KIND))
+        rows = [_name_row(key, name) for part in parts for name in _names(PART_KIND, part.id)]
+        if rows:
+            connection.execute(upsert(connection.dialect, table).on_conflict_do_nothing(), rows)
+
+
+def _of(table: Table, key: Key) -> list[ColumnElement[bool]]:
+    return [
+        table.c.tenant == key.tenant,
+        table.c.entity_type == key.type,
+        table.c.entity_id == key.id,
+    ]
 
 
 def _write_entities(connection: Connection, heads: dict[Key, _Head]) -> int:

@@ -48,6 +48,7 @@ class Desk:
         self._wording = wording
         self._stale_ms = settings.portal_stale_ms
         self._tenant = settings.portal_tenant
+        self._staff = settings.portal_staff
 
     def language(self, request: Request, asked: str | None) -> str:
         """Language of labels for a request."""
@@ -94,16 +95,17 @@ class Desk:
     def entity(self, head: Head, language: str) -> views.Entity:
         """The whole story of an entity."""
         revisions = self.store.revisions(head.key)
-        linked = self.store.heads(story.links_of(head))
-        return story.tell(head, revisions, linked, self.freshness(), self._wording(), language)
+        around = [*story.links_of(head), *story.parts_of(head, revisions)]
+        related = story.Related(self.store.heads(around), self.store.parents(head.key))
+        return story.tell(head, revisions, related, self.freshness(), self._manner(language))
 
     def milestones(
         self, head: Head, as_of_ms: int | None, known_at_ms: int | None, language: str
     ) -> list[views.Milestone]:
         """Milestones that had occurred by one time, as they were known at another."""
         revisions = self.store.revisions(head.key, known_at_ms)
-        wording = self._wording()
-        told = story.milestones(revisions, story.home_zone(head, wording), wording, language)
+        manner = self._manner(language)
+        told = story.milestones(revisions, story.home_zone(head, manner.wording), manner)
         if as_of_ms is None:
             return told
         return [item for item in told if milliseconds(item.current.occurred.at) <= as_of_ms]
@@ -152,4 +154,7 @@ class Desk:
 
     def status_label(self, key: Key, status: str, language: str) -> str:
         """What a customer calls a status."""
-        return self._wording().status(status, key.tenant, language) if status else ""
+        return self._wording().status(status, key, language) if status else ""
+
+    def _manner(self, language: str) -> story.Manner:
+        return story.Manner(self._wording(), language, self._staff)

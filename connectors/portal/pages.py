@@ -81,6 +81,8 @@ def mount(app: FastAPI, desk: Desk) -> None:
             "town": town,
             "readable": readable,
             "former": former,
+            "happened": happened,
+            "published": published,
         },
     )
     site.mount(app)
@@ -160,20 +162,30 @@ def _story_page(app: FastAPI, desk: Desk, draw: Any, entity_type: str, plural: s
 
 def days(milestones: Iterable[views.Milestone], missing: Iterable[views.Gap]) -> list[Day]:
     """The timeline, the newest first; a gap stands below what came without it."""
-    newest = sorted(
-        milestones, key=lambda item: (item.current.occurred.at, item.entity_seq), reverse=True
-    )
+    newest = sorted(milestones, key=lambda item: (happened(item).at, item.entity_seq), reverse=True)
     gaps: dict[str, list[views.Gap]] = {}
     for gap in missing:
         gaps.setdefault(gap.before, []).append(gap)
     found = []
-    for on, group in groupby(newest, key=lambda item: item.current.occurred.local.date()):
+    for on, group in groupby(newest, key=lambda item: happened(item).local.date()):
         entries = []
         for item in group:
             entries.append(Entry(item, None))
             entries += [Entry(None, gap) for gap in gaps.get(item.milestone_id, ())]
         found.append(Day(day(on), entries))
     return found
+
+
+def happened(milestone: views.Milestone) -> views.Moment:
+    """When it happened, or was said to have happened before that was taken back."""
+    taken_back = milestone.state == "retracted" and milestone.previous
+    return (milestone.previous[0] if taken_back else milestone.current).occurred
+
+
+def published(version: views.Version) -> str:
+    """When a revision was approved, on the clocks of the place."""
+    local = version.published_at.astimezone(version.occurred.local.tzinfo)
+    return short(version.occurred.model_copy(update={"local": local, "precision": "MINUTE"}))
 
 
 def former(milestone: views.Milestone) -> Former:
@@ -188,6 +200,15 @@ def former(milestone: views.Milestone) -> Former:
         values.append(clock(before.occurred))
     if town(before.place) not in ("", town(now.place)):
         values.append(town(before.place))
+    values += [
+        was
+        for was, is_ in (
+            (before.quantity, now.quantity),
+            (before.amount, now.amount),
+            (before.document, now.document),
+        )
+        if was is not None and was != is_
+    ]
     other = now.by.platform != before.by.platform
     return Former(
         values,

@@ -5,6 +5,7 @@ Plain values out; every read is one short transaction. Must never write, and nev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -13,7 +14,7 @@ import orjson
 from sqlalchemy import ColumnElement, Engine, Row, and_, case, func, or_, select, tuple_
 
 from connectors.portal import tables
-from connectors.portal.apply import ID_KIND, LINK_KIND, tokens
+from connectors.portal.apply import ID_KIND, LINK_KIND, PART_KIND, source_token, tokens
 from pipeline.contract.codec import Record
 from pipeline.contract.names import APPROVED
 from pipeline.governance.identity import Key
@@ -22,8 +23,15 @@ from pipeline.governance.vocabulary import EntityType
 SHOWN: Final = (EntityType.SHIPMENT.value, EntityType.ORDER.value)
 """Entity types that have a page."""
 
+EVENT_KIND: Final = "EVENT"
+"""Kind of name of what was found by an event id: a source's, or a milestone's."""
 SEARCHED_MAX: Final = 500
 """Names that one search looks at."""
+
+
+_MILESTONE: Final = re.compile(
+    r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?::\d+)?", re.IGNORECASE
+)
 
 
 class AmbiguousError(LookupError):
@@ -159,10 +167,11 @@ class Store:
             return [_head(row) for row in connection.execute(query)]
 
     def search(self, text: str, limit: int, tenant: str | None = None) -> list[Hit]:
-        """Orders and shipments that have a name beginning with the text.
+        """Orders and shipments that have a name beginning with the text, or an event of that id.
 
         Case, blanks, punctuation and leading zeros don't count. Whole names come before
-        beginnings, an entity's own id before other names, and then the newest first.
+        beginnings, an entity's own id before other names, and then the newest first. An event's
+        id has to be whole.
         """
         wanted = sorted(tokens(text))
         if not wanted:
@@ -175,7 +184,7 @@ class Store:
             (and_(names.c.token.in_(wanted), names.c.kind == ID_KIND), 0),
             (names.c.token.in_(wanted), 1),
             (names.c.kind == ID_KIND, 2),
-            (names.c.kind != LINK_KIND, 3),
+            (names.c.kind.not_in([LINK_KIND, PART_KIND]), 3),
             else_=4,
         )
         found = (
@@ -203,7 +212,50 @@ class Store:
             for row in connection.execute(query):
                 head = _head(row)
                 hits.setdefault(head.key, Hit(head, row.kind, row.value))
+        for head in self._with_event(text.strip(), limit, tenant):
+            hits.setdefault(head.key, Hit(head, EVENT_KIND, text.strip()))
         return list(hits.values())[:limit]
+
+    def parents(self, key: Key) -> list[Head]:
+        """Shipments that were split into this one among others."""
+        names, table = tables.reference, tables.entity
+        found = select(names.c.entity_id).where(
+            names.c.token.in_(sorted(tokens(key.id))),
+            names.c.kind == PART_KIND,
+            names.c.value == key.id,
+            names.c.tenant == key.tenant,
+            names.c.entity_type == key.type,
+        )
+        query = select(table).where(
+            table.c.tenant == key.tenant,
+            table.c.entity_type == key.type,
+            table.c.entity_id.in_(found),
+        )
+        with self._engine.connect() as connection:
+            return [_head(row) for row in connection.execute(query.order_by(table.c.entity_id))]
+
+    def _with_event(self, text: str, limit: int, tenant: str | None) -> list[Head]:
+        """Entities that a source's event or a milestone of that id is about."""
+        told, table = tables.revision, tables.entity
+        milestone = _MILESTONE.fullmatch(text)
+        by = told.c.source == source_token(text)
+        if milestone is not None:
+            by = or_(by, told.c.milestone_id == milestone[1].lower())
+        same = and_(
+            table.c.tenant == told.c.tenant,
+            table.c.entity_type == told.c.entity_type,
+            table.c.entity_id == told.c.entity_id,
+        )
+        query = (
+            select(table)
+            .distinct()
+            .join_from(told, table, same)
+            .where(by, table.c.entity_type.in_(SHOWN), *self._of(table.c.tenant, tenant))
+            .order_by(table.c.published.desc())
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [_head(row) for row in connection.execute(query)]
 
     def changed_after(
         self, change: int, limit: int, tenant: str | None = None

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from connectors.portal.apply import recognised
+from connectors.portal.apply import recognised, split_into
 from connectors.portal.store import SHOWN, Head, Revision
 from connectors.portal.times import moment, utc
 from connectors.portal.views import (
+    Cancelled,
     Entity,
     Freshness,
     Gap,
@@ -28,6 +29,7 @@ from connectors.portal.views import (
     State,
     Status,
     Stop,
+    TakenBack,
     Version,
 )
 from connectors.portal.wording import Wording, role, unit
@@ -51,6 +53,24 @@ _COMPLETENESS: Final = {"PARTIAL": ", partial", "COMPLETE": ", complete"}
 _CENT: Final = Decimal("0.01")
 
 
+class Related(NamedTuple):
+    """Entities around the one that is told of, as far as the store knows them."""
+
+    known: Mapping[Key, Head]
+    """Of those that `links_of` and `parts_of` name."""
+    parents: Sequence[Head] = ()
+    """Shipments that were split into it and others."""
+
+
+class Manner(NamedTuple):
+    """In which words, and to whom, a story is told."""
+
+    wording: Wording
+    language: str
+    staff: bool = False
+    """Whether the reader may know persons by name, and what they remarked."""
+
+
 @dataclass(slots=True)
 class Told:
     """Milestones of one entity, sorted by what they are for a reader."""
@@ -67,23 +87,20 @@ def address(key: Key, prefix: str = "/api") -> str | None:
     return f"{prefix}/{PLURALS[key.type]}/{quote(key.id, safe='')}?tenant={quote(key.tenant)}"
 
 
-def milestones(
-    revisions: Sequence[Revision], home: str | None, wording: Wording, language: str
-) -> list[Milestone]:
+def milestones(revisions: Sequence[Revision], home: str | None, manner: Manner) -> list[Milestone]:
     """Every milestone with its revisions, in the order of the story.
 
     Args:
         revisions: of one entity's milestones.
         home: zone for what has no place of its own; see `home_zone`.
-        wording: names for people.
-        language: of the labels.
+        manner: words and reader.
 
     """
     grouped: dict[str, list[Revision]] = {}
     for revision in revisions:
         grouped.setdefault(revision.record["milestone_id"], []).append(revision)
     told = [
-        _milestone(sorted(group, key=lambda item: item.record["revision"]), home, wording, language)
+        _milestone(sorted(group, key=lambda item: item.record["revision"]), home, manner)
         for group in grouped.values()
     ]
     return sorted(told, key=lambda item: item.entity_seq)
@@ -92,45 +109,66 @@ def milestones(
 def tell(
     head: Head,
     revisions: Sequence[Revision],
-    linked: Mapping[Key, Head],
+    related: Related,
     freshness: Freshness,
-    wording: Wording,
-    language: str,
+    manner: Manner,
 ) -> Entity:
     """The whole story of an entity.
 
     Args:
         head: the entity.
         revisions: all revisions of its milestones.
-        linked: what the store knows of the entities that `links_of(head)` names.
+        related: what the store knows of the entities around it.
         freshness: of the answer.
-        wording: names for people.
-        language: of the labels.
+        manner: words and reader.
 
     """
-    tenant = head.key.tenant
-    home = home_zone(head, wording)
-    told = sort(milestones(revisions, home, wording, language), wording)
+    tenant, wording = head.key.tenant, manner.wording
+    everything = milestones(revisions, home_zone(head, wording), manner)
+    generation = max((item.generation for item in everything), default=1)
+    told = sort((item for item in everything if item.generation == generation), wording)
+    current = [item for item in revisions if item.record["generation"] == generation]
+    former = sort((item for item in everything if item.generation < generation), wording)
     summary: Record = head.summary or {}
     return Entity(
         tenant=tenant,
         type=head.key.type,
         id=head.key.id,
-        status=_status(head, revisions, told.facts, wording, language),
+        status=_status(head, current, told.facts, manner),
         region=summary.get("region"),
         incomplete=Flag.INCOMPLETE in summary.get("flags", ()),
+        cancelled=_cancelled(told.facts, wording),
+        after_cancel=any(Flag.AFTER_CANCEL in item.flags for item in told.facts if item.stands),
         milestones=told.facts,
+        earlier=former.facts,
         expected=told.expected,
         position=told.positions[-1] if told.positions else None,
-        missing=_gaps(revisions, told.facts, tenant, wording, language),
+        missing=_gaps(current, told.facts, tenant, manner),
         stops=[_stop(stop, tenant, told.facts, wording) for stop in summary.get("stops", ())],
         linked=[
-            _link(key, linked.get(key), stated, wording, language)
+            _link(key, related.known.get(key), stated, manner)
             for key, stated in links_of(head).items()
         ],
+        split_into=[
+            _link(key, related.known.get(key), "", manner) for key in parts_of(head, revisions)
+        ],
+        part_of=[_link(item.key, item, "", manner) for item in related.parents],
         references=[Name(**item) for item in summary.get("references", ())],
         freshness=freshness,
     )
+
+
+def _cancelled(facts: Sequence[Milestone], wording: Wording) -> Cancelled | None:
+    """The cancellation that stands, if one does."""
+    for fact in reversed(facts):
+        kind = wording.kind(fact.event_type)
+        if fact.stands and kind is not None and kind.cancels:
+            return Cancelled(
+                label=fact.label,
+                provisional=fact.state == "provisional",
+                occurred=fact.current.occurred,
+            )
+    return None
 
 
 def home_zone(head: Head, wording: Wording) -> str | None:
@@ -157,6 +195,12 @@ def links_of(head: Head) -> dict[Key, str]:
         except ValueError:
             continue  # a key of a form that this version doesn't know can't be shown
     return found
+
+
+def parts_of(head: Head, revisions: Iterable[Revision]) -> list[Key]:
+    """The shipments into which a shipment is split."""
+    parts = split_into(item.record for item in revisions)
+    return [part for part in parts if part.tenant == head.key.tenant]
 
 
 def sort(told: Iterable[Milestone], wording: Wording) -> Told:
@@ -191,29 +235,31 @@ def _settled(estimate: Milestone, facts: Iterable[Milestone], wording: Wording) 
     )
 
 
-def _milestone(
-    group: list[Revision], home: str | None, wording: Wording, language: str
-) -> Milestone:
+def _milestone(group: list[Revision], home: str | None, manner: Manner) -> Milestone:
     newest = group[-1].record
     state = _state(newest)
     told = group[: -PREVIOUS_MAX - 2 : -1]
-    versions = [_version(item, home, wording) for item in told]
+    versions = [_version(item, home, manner) for item in told]
+    parts = split_into([newest])
     return Milestone(
         milestone_id=newest["milestone_id"],
         event_type=newest["event_type"],
-        label=wording.event(newest["event_type"], newest["tenant"], language),
+        label=manner.wording.event(newest["event_type"], newest["tenant"], manner.language),
         state=state,
         stands=state in ("confirmed", "provisional", "corrected"),
         late=any(Flag.LATE in item.record["flags"] for item in group),
         entity_seq=newest["entity_seq"],
+        generation=newest["generation"],
+        split_into=[part.id for part in parts],
+        taken_back=_taken_back(versions[0]) if state == "retracted" else None,
         current=versions[0],
         previous=versions[1:],
         flags=newest["flags"],
         agree=newest["agree"],
         dissent=newest["dissent"],
         document=newest["document"],
-        quantity=_quantity(newest["quantity"]),
-        amount=_amount(newest["amount"], newest["currency"]),
+        quantity=versions[0].quantity,
+        amount=versions[0].amount,
     )
 
 
@@ -227,8 +273,17 @@ def _state(record: Record) -> State:
     return "corrected" if record["action"] == Action.CORRECT else "confirmed"
 
 
-def _version(revision: Revision, home: str | None, wording: Wording) -> Version:
-    record = revision.record
+def _taken_back(version: Version) -> TakenBack:
+    return TakenBack(
+        by=version.by if version.reason == Reason.RETRACTED_BY_AUTHOR else None,
+        reason=version.reason,
+        reason_text=version.reason_text,
+        at=version.published_at,
+    )
+
+
+def _version(revision: Revision, home: str | None, manner: Manner) -> Version:
+    record, wording = revision.record, manner.wording
     stop = record["stop"]
     site = wording.site(record["tenant"], None if stop is None else stop["location"])
     zone = (None if stop is None else stop["zone"]) or (None if site is None else site.zone)
@@ -250,9 +305,16 @@ def _version(revision: Revision, home: str | None, wording: Wording) -> Version:
             role=record["role"],
             role_label=role(record["role"]),
             native_status=record["native_status"],
+            person=record["stated_by"] if manner.staff else None,
+            remark=record["remark"] if manner.staff else None,
         ),
         reason=record["reason"],
         reason_text=_meaning(record["reason"]),
+        document=record["document"],
+        quantity=_quantity(record["quantity"]),
+        amount=_amount(record["amount"], record["currency"]),
+        repaired=record["repaired_by"] is not None,
+        repaired_by=record["repaired_by"] if manner.staff else None,
         received_at=utc(record["received"]),
         published_at=utc(revision.published_ms),
         applied_at=utc(revision.applied_ms),
@@ -305,10 +367,10 @@ def _status(
     head: Head,
     revisions: Sequence[Revision],
     facts: Sequence[Milestone],
-    wording: Wording,
-    language: str,
+    manner: Manner,
 ) -> Status:
     """The status, and the standing milestone behind it: the newest that brought it about."""
+    wording = manner.wording
     standing = {fact.milestone_id: fact for fact in facts if fact.stands}
     behind = None
     for revision in revisions:
@@ -321,7 +383,7 @@ def _status(
     since: Moment | None = None if behind is None else behind.current.occurred
     return Status(
         code=head.status,
-        label=wording.status(head.status, head.key.tenant, language) if head.status else "Known",
+        label=wording.status(head.status, head.key, manner.language) if head.status else "Known",
         provisional=behind is not None and behind.state == "provisional",
         since=since,
         place=None if behind is None else behind.current.place,
@@ -332,8 +394,7 @@ def _gaps(
     revisions: Iterable[Revision],
     facts: Sequence[Milestone],
     tenant: str,
-    wording: Wording,
-    language: str,
+    manner: Manner,
 ) -> list[Gap]:
     """Predecessors that standing milestones had to do without, and that never came."""
     standing = {fact.milestone_id for fact in facts if fact.stands}
@@ -347,20 +408,20 @@ def _gaps(
             if name not in known and name not in gaps:
                 gaps[name] = Gap(
                     event_type=name,
-                    label=wording.event(name, tenant, language),
+                    label=manner.wording.event(name, tenant, manner.language),
                     before=record["milestone_id"],
                 )
     return list(gaps.values())
 
 
-def _link(key: Key, known: Head | None, stated: str, wording: Wording, language: str) -> Link:
+def _link(key: Key, known: Head | None, stated: str, manner: Manner) -> Link:
     status = known.status if known is not None and known.status else stated
     return Link(
         tenant=key.tenant,
         type=key.type,
         id=key.id,
         status=status,
-        status_label=wording.status(status, key.tenant, language) if status else "",
+        status_label=manner.wording.status(status, key, manner.language) if status else "",
         href=address(key) if known is not None and key.type in SHOWN else None,
     )
 

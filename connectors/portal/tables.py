@@ -29,7 +29,7 @@ from connectors.protocols import ConfigurationError
 from connectors.sinks.engines import open_engine, reading_only
 from pipeline.settings import Settings
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the tables' form; a store of another version is built anew from the topics."""
 
 
@@ -78,6 +78,8 @@ revision = Table(
     Column("partition", Integer, nullable=False),
     Column("offset", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False, doc="The whole record, JSON"),
+    Column("source", String(256), nullable=False, doc="Its source's event id, to be looked for"),
+    Index("milestone_revision_source", "source"),
     Index("milestone_revision_entity", "tenant", "entity_type", "entity_id", "entity_seq"),
 )
 """Every revision, never changed once written."""

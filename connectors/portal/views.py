@@ -65,6 +65,14 @@ class Speaker(_View):
     role: str = Field(examples=["TMS"])
     role_label: str = Field(examples=["Transport system"])
     native_status: str = Field(description="In its own words", examples=["SHIPPED"])
+    person: str | None = Field(
+        description="Who stated it, where a person did; only a portal for staff says so",
+        examples=["Ana Perez"],
+    )
+    remark: str | None = Field(
+        description="Why, in that person's words; only a portal for staff says so",
+        examples=["the driver phoned"],
+    )
 
 
 class Version(_View):
@@ -83,9 +91,28 @@ class Version(_View):
     by: Speaker
     reason: str = Field(description="Why it was approved, a closed list", examples=["owner_spoke"])
     reason_text: str = Field(examples=["The milestone's owner said so"])
+    document: str | None
+    quantity: str | None = Field(description="With its unit", examples=["12 pieces, partial"])
+    amount: str | None = Field(description="With its currency", examples=["1250.00 USD"])
+    repaired: bool = Field(description="A person put the report right before it was judged")
+    repaired_by: str | None = Field(
+        description="That person; only a portal for staff says so", examples=["Ana Perez"]
+    )
     received_at: datetime = Field(description="When the statement reached Kafka")
     published_at: datetime = Field(description="When it was approved: `known_at` compares this")
     applied_at: datetime = Field(description="When this portal first showed it")
+
+
+class TakenBack(_View):
+    """Why a milestone does not stand any more."""
+
+    by: Speaker | None = Field(
+        description="Who took it back: whoever had said so, or the owner. Null: nobody did; "
+        "`reason` says what changed"
+    )
+    reason: str = Field(examples=["retracted_by_author"])
+    reason_text: str
+    at: datetime = Field(description="When that was approved")
 
 
 class Milestone(_View):
@@ -102,6 +129,12 @@ class Milestone(_View):
     stands: bool = Field(description="Whether it may be relied on: not retracted or unrecognised")
     late: bool = Field(description="It was learned after something that comes later")
     entity_seq: int = Field(description="The order of the story", examples=[4])
+    generation: int = Field(
+        description="Which story under this id it belongs to: an id that is used again after its "
+        "first story was forgotten begins another"
+    )
+    split_into: list[str] = Field(description="Ids of the shipments that it names as parts")
+    taken_back: TakenBack | None = Field(description="Null: it was not")
     current: Version
     previous: list[Version] = Field(description="Earlier revisions, the newest first, 50 at most")
     flags: list[str] = Field(examples=[["late"]])
@@ -161,6 +194,14 @@ class Status(_View):
     place: Place | None
 
 
+class Cancelled(_View):
+    """That an order or a transport was cancelled."""
+
+    label: str = Field(examples=["Order cancelled"])
+    provisional: bool
+    occurred: Moment
+
+
 class Entity(_View):
     """The story of a shipment or an order."""
 
@@ -170,12 +211,23 @@ class Entity(_View):
     status: Status
     region: str | None = Field(examples=["NA"])
     incomplete: bool = Field(description="Something about it could not be read; more may be known")
+    cancelled: Cancelled | None = Field(
+        description="Its cancellation, if one stands; what had moved before keeps its status"
+    )
+    after_cancel: bool = Field(
+        description="Something moved after it or its order had been cancelled: `flags` says what"
+    )
     milestones: list[Milestone] = Field(description="Facts, in the order of the story")
+    earlier: list[Milestone] = Field(
+        description="Facts of an earlier story under the same id, forgotten since"
+    )
     expected: list[Milestone] = Field(description="Estimates that nothing has settled yet")
     position: Milestone | None = Field(description="The last reported position")
     missing: list[Gap]
     stops: list[Stop]
     linked: list[Link]
+    split_into: list[Link] = Field(description="Shipments that it was split into")
+    part_of: list[Link] = Field(description="Shipments that were split into this one and others")
     references: list[Name]
     freshness: Freshness
 

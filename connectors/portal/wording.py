@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from pipeline.contract.bundle import Bundle, EventTypeModel, SiteModel
+from pipeline.governance.identity import Key
 from pipeline.governance.vocabulary import Role
 
 ROLES: Final = {
@@ -51,7 +52,9 @@ class Wording:
     def __init__(self, bundle: Bundle | None) -> None:
         rows = [] if bundle is None else bundle.event_types
         self._kinds = {row.name: row for row in rows}
-        self._statuses = {row.status: row.name for row in reversed(rows) if row.status}
+        self._statuses = {
+            (row.entity.value, row.status): row.name for row in reversed(rows) if row.status
+        }
         self._sites: dict[tuple[str, str], SiteModel] = {}
         self._tenants = {} if bundle is None else bundle.heading.tenants
         for site in [] if bundle is None else bundle.sites:
@@ -71,10 +74,12 @@ class Wording:
         labels = {**row.labels, **row.tenant_labels.get(tenant, {})}
         return labels.get(language) or labels.get(DEFAULT_LANGUAGE) or readable(event_type)
 
-    def status(self, status: str, tenant: str, language: str) -> str:
-        """What a customer calls a status: as the event type that leads to it."""
-        event_type = self._statuses.get(status)
-        return readable(status) if event_type is None else self.event(event_type, tenant, language)
+    def status(self, status: str, key: Key, language: str) -> str:
+        """What a customer calls an entity's status: as the event type that leads to it."""
+        event_type = self._statuses.get((key.type, status))
+        if event_type is None:
+            return readable(status)
+        return self.event(event_type, key.tenant, language)
 
     def site(self, tenant: str, location: str | None) -> SiteModel | None:
         """Site of a canonical location; a stop list that visits one twice writes `#2` after it."""

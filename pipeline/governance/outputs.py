@@ -137,6 +137,7 @@ def approved_record(
         "stated_by": spoken.claim.body["stated_by"],
         "remark": spoken.claim.body["remark"],
         "repaired_by": spoken.claim.repaired_by,
+        "generation": entity.generation,
     }
 
 

@@ -97,6 +97,11 @@ def approved(event_type: str = "departed", seq: int = 1, **changes: Any) -> dict
         "flags": [],
         "ledger_partition": 0,
         "ledger_seq": seq,
+        "shipments": [],
+        "stated_by": None,
+        "remark": None,
+        "repaired_by": None,
+        "generation": 1,
     }
     unknown = set(changes) - set(record)
     assert not unknown, unknown

@@ -180,6 +180,45 @@ def test_a_name_that_the_entity_no_longer_has_finds_it_no_more(writer, store):
     assert store.search("SHP-1001", 5)
 
 
+def test_the_id_of_an_event_finds_its_entity_as_a_whole_only(writer, store):
+    record = approved(seq=1, source_event_id="TMS-99/4711#2")
+    put(writer, record, entity_status(seq=1))
+    event = record["event_id"]
+    for text_ in ("TMS-99/4711#2", " tms 99 4711 2", event, event.upper(), record["milestone_id"]):
+        (hit,) = store.search(text_, 5)
+        assert (hit.head.key, hit.kind) == (SHIPMENT, "EVENT"), text_
+    assert store.search("TMS-99/4711", 5) == []
+    assert store.search(record["milestone_id"][:12], 5) == []
+    assert store.search("TMS-99/4711#2", 5, tenant="other") == []
+
+
+def split(seq, *parts, **changes):
+    keys = [entity_key("acme", "shipment", name) for name in parts]
+    return approved("shipment.changed", seq, shipments=keys, **changes)
+
+
+def test_a_part_finds_the_shipment_that_was_split_whatever_else_is_told_of_that(writer, store):
+    put(writer, split(1, "S-A", "S-B"))
+    put(writer, entity_status(seq=1))
+    assert [(hit.head.key, hit.kind) for hit in store.search("s a", 5)] == [(SHIPMENT, "PART")]
+
+    put(writer, approved(entity_id="S-A"))
+    assert [hit.head.key.id for hit in store.search("S-A", 5)] == ["S-A", "SHP-1001"]
+    assert [head.key for head in store.parents(Key("acme", "shipment", "S-A"))] == [SHIPMENT]
+    assert store.parents(Key("other", "shipment", "S-A")) == []
+
+
+def test_a_split_that_was_changed_or_taken_back_names_its_former_parts_no_more(writer, store):
+    put(writer, split(1, "S-A", "S-B"))
+    put(writer, split(2, "S-A", "S-C", revision=2))
+    assert store.search("S-B", 5) == []
+    assert [hit.head.key for hit in store.search("S-C", 5)] == [SHIPMENT]
+
+    put(writer, split(3, "S-A", "S-C", revision=3, action="RETRACT"))
+    assert store.search("S-C", 5) == []
+    assert store.parents(Key("acme", "shipment", "S-A")) == []
+
+
 def test_an_id_is_found_in_another_spelling_but_never_as_a_guess(writer, store):
     put(writer, approved(seq=1))
     assert store.find("shipment", "shp1001", None).key == SHIPMENT

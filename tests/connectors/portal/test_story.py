@@ -7,7 +7,7 @@ from portal_records import ATLANTA, DALLAS, HOUR, MINUTE, T0, approved, entity_s
 from portal_world import CHICAGO
 
 from connectors.portal import story, views
-from connectors.portal.pages import clock, days, former, town, zone_name
+from connectors.portal.pages import clock, days, former, happened, town, zone_name
 from connectors.portal.store import Head, Revision
 from connectors.portal.times import milliseconds, moment, utc
 from connectors.portal.wording import Wording, languages_of, readable, role
@@ -22,10 +22,16 @@ def revisions(*records):
     return [Revision(record, T0 + index, T0 + index) for index, record in enumerate(records)]
 
 
-def tell(*records, status="shipped", summary=None, linked=None, language="en"):
+def tell(*records, status="shipped", summary=None, linked=None, language="en", **more):
     summary = entity_status(linked=[]) if summary is None else summary
-    head = Head(Key("acme", "shipment", "SHP-1001"), status, T0, 1, summary)
-    return story.tell(head, revisions(*records), linked or {}, FRESH, WORDING, language)
+    head = head_of("SHP-1001", status, summary)
+    related = story.Related(linked or {}, more.get("parents", ()))
+    manner = story.Manner(WORDING, language, more.get("staff", False))
+    return story.tell(head, revisions(*records), related, FRESH, manner)
+
+
+def head_of(name, status="", summary=None):
+    return Head(Key("acme", "shipment", name), status, T0, 1, summary)
 
 
 def only(*records):
@@ -167,7 +173,8 @@ def test_labels_come_in_the_language_asked_for_and_else_in_english():
 def test_without_a_bundle_names_are_made_readable():
     bare = Wording(None)
     assert bare.event("goods.issued", "acme", "en") == "Goods issued"
-    assert bare.status("at_pickup", "acme", "en") == "At pickup"
+    shipment = Key("acme", "shipment", "SHP-1001")
+    assert bare.status("at_pickup", shipment, "en") == "At pickup"
     assert readable("") == "Unknown"
     assert role("NEW_ROLE") == "NEW ROLE"
 
@@ -233,3 +240,104 @@ def test_a_place_is_its_town_else_whatever_is_known():
     assert town(views.Place(**place)) == "Terminal"
     assert town(views.Place(**place | {"name": None})) == "T1"
     assert town(None) == ""
+
+
+def test_an_order_and_a_transport_are_cancelled_each_in_its_own_words():
+    order, shipment = (Key("acme", kind, "1") for kind in ("order", "shipment"))
+    assert WORDING.status("cancelled", order, "en") == "Order cancelled"
+    assert WORDING.status("cancelled", shipment, "en") == "Transport cancelled"
+
+
+def test_a_cancellation_is_told_also_where_the_status_is_further_on():
+    cancel = approved("shipment.cancelled", 2, status_after="goods_issued")
+    issued = approved("goods.issued", 1, status_after="goods_issued")
+
+    told = tell(issued, cancel, status="goods_issued")
+    assert (told.status.label, told.cancelled.label) == (
+        "Left the warehouse",
+        "Transport cancelled",
+    )
+    assert not told.after_cancel
+
+    back = approved("shipment.cancelled", 3, revision=2, action="RETRACT")
+    assert tell(issued, cancel, back).cancelled is None
+
+
+def test_what_moved_after_the_cancellation_is_marked_as_long_as_it_stands():
+    moved = approved(flags=["after_cancel"])
+    assert tell(moved).after_cancel
+    assert not tell(moved, approved(seq=2, revision=2, action="RETRACT")).after_cancel
+
+
+def test_who_took_it_back_is_told_and_that_nobody_did():
+    stated = approved()
+    back = approved(
+        seq=2, revision=2, action="RETRACT", reason="retracted_by_author", platform="ops-desk"
+    )
+    told = only(stated, back).taken_back
+    assert (told.by.platform, told.at) == ("ops-desk", utc(T0 + 1))
+    assert only(stated).taken_back is None
+
+    moved = approved(seq=2, revision=2, action="RETRACT", reason="stop_changed")
+    told = only(stated, moved).taken_back
+    assert told.by is None
+    assert told.reason_text == "A later stop list shows that it was at another stop"
+
+
+def test_a_person_is_named_to_staff_only():
+    desk = {"platform": "ops-desk", "role": "OPS_DESK", "stated_by": "Ana", "remark": "by phone"}
+    stated = approved(**desk, repaired_by="Ben")
+
+    to_customer = tell(stated).milestones[0].current
+    assert to_customer.by.role_label == "Operations desk"
+    assert (to_customer.by.person, to_customer.by.remark, to_customer.repaired_by) == (None,) * 3
+    assert to_customer.repaired
+
+    to_staff = tell(stated, staff=True).milestones[0].current
+    assert (to_staff.by.person, to_staff.by.remark) == ("Ana", "by phone")
+    assert to_staff.repaired_by == "Ben"
+
+
+def test_a_split_shipment_names_its_parts_and_they_name_it():
+    parts = [entity_key("acme", "shipment", name) for name in ("SHP-1001-A", "SHP-1001-B")]
+    known = {Key("acme", "shipment", "SHP-1001-A"): head_of("SHP-1001-A", "shipped")}
+    split = approved("shipment.changed", 2, shipments=parts, document="V2")
+
+    told = tell(approved(), split, linked=known)
+    assert [(link.id, link.status_label) for link in told.split_into] == [
+        ("SHP-1001-A", "Shipped"),
+        ("SHP-1001-B", ""),
+    ]
+    assert told.milestones[1].split_into == ["SHP-1001-A", "SHP-1001-B"]
+    assert [link.id for link in tell(approved(), parents=[head_of("SHP-1000")]).part_of] == [
+        "SHP-1000"
+    ]
+
+    back = approved("shipment.changed", 3, revision=2, action="RETRACT", shipments=parts)
+    assert tell(approved(), split, back).split_into == []
+
+
+def test_a_number_that_is_used_again_begins_another_story():
+    first = approved("delivered", 1, name="first", status_after="delivered")
+    second = approved("departed", 2, generation=2, status_after="shipped")
+
+    told = tell(first, second, status="shipped")
+    assert [item.event_type for item in told.milestones] == ["departed"]
+    assert [item.event_type for item in told.earlier] == ["delivered"]
+    assert [stop.milestone for stop in told.stops] == ["Shipped", None]
+
+
+def test_a_corrected_quantity_keeps_what_it_was():
+    def counted(value, **changes):
+        quantity = {"unit": "C62", "basis": "DELTA", "completeness": "COMPLETE"}
+        return approved(quantity=quantity | {"value": value * 1_000_000}, **changes)
+
+    item = only(counted(40), counted(38, seq=2, revision=2))
+    assert item.previous[0].quantity == "40 pieces, complete"
+    assert former(item).values == ["40 pieces, complete"]
+
+
+def test_what_was_taken_back_stays_where_it_was_in_the_timeline():
+    later = approved(seq=2, revision=2, action="RETRACT", occurred=T0 + 30 * HOUR)
+    [day] = days([only(approved(), later)], [])
+    assert happened(day.entries[0].milestone).at == utc(T0)

@@ -65,5 +65,10 @@ def approved(event_type: str = "goods.issued", revision: int = 1, **changes: Any
         "flags": [],
         "ledger_partition": 0,
         "ledger_seq": 0,
+        "shipments": [],
+        "stated_by": None,
+        "remark": None,
+        "repaired_by": None,
+        "generation": 1,
     }
     return {**record, **changes}
