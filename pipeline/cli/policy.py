@@ -1,12 +1,11 @@
-"""`milepost policy`: check a bundle, show who owns what, explain one claim, publish, see what is
-in force. Must never hold a rule of governance.
+"""`milepost policy`: check a bundle, show who owns what, compare two, explain one claim, publish,
+see what is in force. Must never hold a rule of governance.
 """
 
 from __future__ import annotations
 
 import getpass
 from collections.abc import Iterator
-from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,11 +15,13 @@ import typer
 from pipeline import settings as configuration
 from pipeline.cli.events import read_events
 from pipeline.cli.listing import iso, table, terminal_width, wrapped
+from pipeline.cli.policy_diff import diff
 from pipeline.cli.surroundings import explained, surroundings
 from pipeline.cli.terminal import FOUND, Json, document, fail
 from pipeline.contract import policy_lint
 from pipeline.contract import topics as contract_topics
 from pipeline.contract.bundle import LoadedBundle, Rule, load_files
+from pipeline.contract.policy_words import span
 from pipeline.kafka import bundles
 from pipeline.kafka.decoding import Decoder
 from pipeline.kafka.reading import LogReader
@@ -111,6 +112,9 @@ def table_(
             listed = ", ".join(row["event_type"] for row in same)
             for line in wrapped(listed, "    ", width):
                 typer.echo(line)
+
+
+commands.command("diff")(diff)
 
 
 @commands.command()
@@ -209,15 +213,6 @@ def _load(folder: Path | None) -> LoadedBundle:
 def _deputies(rule: Rule) -> str:
     def named(deputy: Any) -> str:
         who = deputy.platform or f"any {deputy.role}"
-        return f"{who} after {_span(deputy.after)}"
+        return f"{who} after {span(deputy.after)}"
 
     return "; ".join(named(deputy) for deputy in rule.deputies)
-
-
-def _span(duration: timedelta) -> str:
-    """A duration for people: 4 h, 30 min, 90 s."""
-    seconds = int(duration.total_seconds())
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds and seconds % size == 0:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"

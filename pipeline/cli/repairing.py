@@ -68,7 +68,8 @@ def told(found: list[Repair], sent: int, identity: str) -> Iterator[str]:
     noun = "dead letter" if sent == 1 else "dead letters"
     yield f"{sent} {noun} {'repaired and sent through' if identity else 'would be repaired'}."
     for item in found:
-        named = item.event["event_id"] if item.event else (item.letter.key or b"").decode("utf-8", "replace")
+        key = (item.letter.key or b"").decode("utf-8", "replace")
+        named = item.event["event_id"] if item.event else key
         yield f"  {item.letter.name}  {named}"
         for field, before, after in item.changes:
             yield from wrapped(f"{field}: {before} → {after}", "      ", width)

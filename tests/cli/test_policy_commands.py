@@ -137,6 +137,41 @@ def test_a_file_that_holds_no_event_is_wrong_use(milepost, tmp_path, content, me
     assert milepost("policy", "explain", tmp_path / "none.json").code == 2
 
 
+# Differences
+
+
+def test_two_folders_are_compared_in_words_offline(milepost, folder):
+    change(
+        folder,
+        "ownership.yaml",
+        "regions: [NA]\n    owner: tms-na",
+        "regions: [NA]\n    owner: portal",
+    )
+    told = milepost("policy", "diff", data_root() / "policy", folder)
+    assert told.code == 0
+    assert "Who may state what\n  - portal gains 18 event types of acme in NA" in told.out
+    assert "(carrier.accepted, carrier.declined, delivered," in told.out
+    assert max(map(len, told.out.splitlines())) <= 80
+    document = milepost("policy", "diff", data_root() / "policy", folder, "--json").document
+    first, *_ = document["changes"]
+    assert (first["gains"], first["loses"]) == ("portal", "tms-na")
+
+
+def test_what_does_not_differ_is_told_as_that(milepost, folder):
+    told = milepost("policy", "diff", folder, folder)
+    assert told.out.endswith("They decide alike: nothing differs.\n")
+
+
+def test_a_document_is_compared_with_a_folder(milepost, tmp_path, folder):
+    file = tmp_path / "bundle.json"
+    file.write_bytes(load_bundle().document())
+    assert milepost("policy", "diff", file, folder).out.endswith("nothing differs.\n")
+    file.write_text("{}")
+    told = milepost("policy", "diff", file, folder)
+    assert told.code == 1
+    assert "give a folder with bundle.yaml" in told.err
+
+
 # On a stack
 
 
@@ -169,3 +204,14 @@ def test_a_bundle_with_findings_is_not_published(governed, milepost, folder):
     assert (told.code, told.out) == (1, "")
     assert told.err.startswith("Not published:\ndialects/wms.yaml:")
     assert load_bundle().version == governed.bundle.version
+
+
+@pytest.mark.kafka
+def test_published_versions_are_compared_with_each_other_and_with_files(governed, milepost, folder):
+    version = governed.bundle.version
+    told = milepost("policy", "diff", version, "in-force")
+    assert told.out == f"Bundle {version} → {version}\nThey decide alike: nothing differs.\n"
+    assert milepost("policy", "diff", "in-force", folder).out.endswith("nothing differs.\n")
+    told = milepost("policy", "diff", "in-force", "none-of-these")
+    assert (told.code, told.out) == (1, "")
+    assert version in told.err
