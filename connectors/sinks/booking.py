@@ -7,11 +7,11 @@ or sent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from connectors.sinks.entries import Book, Entry, Kind, Standing, State, Taken, Why
-from connectors.sinks.postings import Posting, PostingRules, carried
+from connectors.sinks.postings import SPLIT, Posting, PostingRules, carried
 from pipeline.governance.vocabulary import Action
 
 
@@ -25,6 +25,7 @@ class _Wanted(NamedTuple):
     heading: dict[str, Any]
     values: dict[str, Any] | None
     held: str
+    """Why a person has to release it; empty: nobody has to."""
 
 
 class _Step(NamedTuple):
@@ -66,6 +67,9 @@ def take(
             unreadable(book, record["event_id"], words, {"event_id": record["event_id"]})
         return Taken.UNRECOGNISED
     stands = record["action"] != Action.RETRACT
+    if record["generation"] > book.generation:
+        _begin_anew(book, record["generation"])
+    _note_split(book, record, stands=stands)
     if rules.remembers(record["event_type"]):
         book.standing[record["milestone_id"]] = Standing(
             record["milestone_id"],
@@ -79,13 +83,17 @@ def take(
     for rule in rules.of(record["event_type"]):
         if stands and record["assurance"] not in rule.assurances:
             continue  # what a deputy says neither books nor takes back what the owner said
-        _settle(book, rule, rules.endpoint_of(rule), _wanted(rule, record), posts=posts)
+        wanted = _wanted(rule, record, split=bool(book.split_by))
+        _settle(book, rule, rules.endpoint_of(rule), wanted, posts=posts)
     review(book, rules)
     return Taken.APPLIED
 
 
 def review(book: Book, rules: PostingRules) -> None:
-    """Move entries between WAITING and PENDING as prerequisites come to stand or fall."""
+    """Move entries between WAITING and PENDING as prerequisites come to stand or fall.
+
+    One that a rule holds by then is parked instead.
+    """
     for entry in book.entries:
         if entry.kind is not Kind.ORIGINAL or not entry.unsent or entry.reason is Why.RELEASED:
             continue
@@ -96,12 +104,37 @@ def review(book: Book, rules: PostingRules) -> None:
                 entry.reason = Why.RULE_GONE
                 entry.words = f"no rule is named {entry.posting} any more: release or withdraw it"
                 entry.changed = True
+        elif entry.state is State.WAITING and not missing and rule and _splits(rule, book):
+            entry.move(State.PARKED, Why.HELD_BY_RULE, _held_words([SPLIT]))
         elif entry.state is State.WAITING and not missing:
             entry.move(State.PENDING)
             entry.turn = book.next_turn()
         elif entry.state is State.PENDING and missing:
             entry.move(State.WAITING, Why.PREREQUISITE, _waits_for(missing))
             entry.turn = None
+
+
+def _begin_anew(book: Book, generation: int) -> None:
+    """Forget what stood under the same id before: it is another story.
+
+    What that one still waited for will never come, and must not be taken from this one.
+    """
+    book.generation, book.split_by, book.begun = generation, frozenset(), True
+    for item in book.standing.values():
+        if item.stands:
+            item.stands, item.changed = False, True
+    for entry in book.entries:
+        if entry.state is State.WAITING:
+            words = f"the story it belongs to has ended, and it {entry.words}: release or withdraw"
+            entry.move(State.PARKED, Why.STORY_ENDED, words)
+
+
+def _note_split(book: Book, record: Mapping[str, Any], *, stands: bool) -> None:
+    milestone_id = record["milestone_id"]
+    splits = stands and bool(record["shipments"])
+    if splits != (milestone_id in book.split_by):
+        book.split_by ^= {milestone_id}
+        book.begun = True
 
 
 def refuse(book: Book, entry: Entry, rules: PostingRules, reason: Why, words: str) -> None:
@@ -173,9 +206,10 @@ def unreadable(book: Book, key: str, words: str, raw: Mapping[str, Any]) -> None
     book.entries.append(entry)
 
 
-def _wanted(rule: Posting, record: Mapping[str, Any]) -> _Wanted:
+def _wanted(rule: Posting, record: Mapping[str, Any], *, split: bool) -> _Wanted:
     stands = record["action"] != Action.RETRACT and record["classifier"] in rule.classifiers
-    flags = [flag for flag in rule.holds_on if flag in record["flags"]]
+    marks = [*record["flags"], *([SPLIT] if split else [])]
+    held = [name for name in rule.holds_on if name in marks]
     heading = {
         "tenant": record["tenant"],
         "entity_type": record["entity_type"],
@@ -185,7 +219,23 @@ def _wanted(rule: Posting, record: Mapping[str, Any]) -> _Wanted:
         "revision": record["revision"],
         "entity_seq": record["entity_seq"],
     }
-    return _Wanted(heading, carried(rule, record) if stands else None, ", ".join(flags))
+    values = carried(rule, record) if stands else None
+    return _Wanted(heading, values, _held_words(held) if held else "")
+
+
+def _splits(rule: Posting, book: Book) -> bool:
+    """Whether the rule holds what it would book of a shipment that is split."""
+    return SPLIT in rule.holds_on and bool(book.split_by)
+
+
+def _held_words(names: Iterable[str]) -> str:
+    told = [
+        "its shipment was split into others, which are booked themselves"
+        if name == SPLIT
+        else f"the milestone is flagged {name}"
+        for name in names
+    ]
+    return f"{', and '.join(told)}: release it to book it all the same"
 
 
 def _settle(book: Book, rule: Posting, endpoint: str, wanted: _Wanted, *, posts: bool) -> None:
@@ -225,8 +275,7 @@ def _place(
     elif root is not None and root.state is State.ELSEWHERE:
         entry.move(State.PARKED, Why.BOOKED_ELSEWHERE, _booked_elsewhere(root))
     elif held and entry.kind is not Kind.REVERSAL:
-        words = f"the milestone is flagged {held}: release it to book it all the same"
-        entry.move(State.PARKED, Why.HELD_BY_RULE, words)
+        entry.move(State.PARKED, Why.HELD_BY_RULE, held)
     elif entry.kind is Kind.ORIGINAL and (missing := book.missing(rule.requires)):
         entry.move(State.WAITING, Why.PREREQUISITE, _waits_for(missing))
     else:

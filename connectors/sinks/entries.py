@@ -28,7 +28,7 @@ class State(StrEnum):
 
 TRANSITIONS: Final[Mapping[State | None, frozenset[State]]] = {
     None: frozenset({State.WAITING, State.PENDING, State.PARKED, State.ELSEWHERE}),
-    State.WAITING: frozenset({State.PENDING, State.WITHDRAWN, State.ELSEWHERE}),
+    State.WAITING: frozenset({State.PENDING, State.PARKED, State.WITHDRAWN, State.ELSEWHERE}),
     State.PENDING: frozenset({State.WAITING, State.SENDING, State.PARKED, State.WITHDRAWN}),
     State.SENDING: frozenset({State.PENDING, State.DONE, State.PARKED}),
     State.PARKED: frozenset({State.PENDING, State.WITHDRAWN, State.ELSEWHERE}),
@@ -58,6 +58,7 @@ class Why(StrEnum):
     PREREQUISITE = "prerequisite_missing"
     RULE_GONE = "rule_gone"
     HELD_BY_RULE = "held_by_rule"
+    STORY_ENDED = "story_ended"
     BOOKED_ELSEWHERE = "booked_elsewhere"
     UNREADABLE = "unreadable"
     REFUSED = "refused_by_erp"
@@ -156,6 +157,12 @@ class Book:
 
     entity: str
     partition: int
+    generation: int = 1
+    """Of the entity's story: what stood in an earlier one is no prerequisite any more."""
+    split_by: frozenset[str] = frozenset()
+    """Milestones that stand and say that the shipment is split into others."""
+    begun: bool = False
+    """Whether one of these two changed."""
     standing: dict[str, Standing] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
 

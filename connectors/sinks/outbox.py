@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from connectors.applied import upsert
 from connectors.sinks import booking
 from connectors.sinks.entries import BLOCKING, Book, Entry, Kind, Standing, State, Taken, Why
-from connectors.sinks.outbox_tables import ENTRIES, STANDING
+from connectors.sinks.outbox_tables import ENTRIES, STANDING, STORIES
 from connectors.sinks.postings import PostingRules
 
 _IN_MAX: Final = 500
@@ -113,6 +113,11 @@ class Outbox:
             rows = select(STANDING).where(STANDING.c.entity.in_(names))
             for row in connection.execute(rows):
                 books[row.entity].standing[row.milestone_id] = _standing(row)
+            stories = select(STORIES).where(STORIES.c.entity.in_(names))
+            for row in connection.execute(stories):
+                book = books[row.entity]
+                book.generation = row.generation
+                book.split_by = frozenset(filter(None, row.split_by.split(",")))
             query = select(ENTRIES).where(ENTRIES.c.entity.in_(names)).order_by(ENTRIES.c.id)
             for row in connection.execute(query.with_for_update()):
                 books[row.entity].entries.append(_entry(row))
@@ -125,6 +130,9 @@ class Outbox:
         new: list[dict[str, Any]] = []
         changed: list[dict[str, Any]] = []
         for book in books:
+            if book.begun:
+                _save_story(connection, book)
+                book.begun = False
             for item in book.standing.values():
                 if item.changed:
                     standing.append(_standing_row(book.entity, item))
@@ -345,6 +353,12 @@ class Outbox:
             )
         )
         return changed.rowcount
+
+
+def _save_story(connection: Connection, book: Book) -> None:
+    values = {"generation": book.generation, "split_by": ",".join(sorted(book.split_by))}
+    new = upsert(connection.dialect, STORIES).values(entity=book.entity, **values)
+    connection.execute(new.on_conflict_do_update(index_elements=["entity"], set_=values))
 
 
 def _row(entry: Entry, now: int) -> dict[str, Any]:

@@ -68,6 +68,15 @@ STANDING: Final = Table(
 )
 """The newest revision of each milestone: prerequisites, and what is a repeat."""
 
+STORIES: Final = Table(
+    "erp_stories",
+    METADATA,
+    Column("entity", Text, primary_key=True),
+    Column("generation", Integer, nullable=False),
+    Column("split_by", Text, nullable=False, doc="Ids of milestones, comma-separated"),
+)
+"""Entities that began anew or were split; of others there is no row."""
+
 ENDPOINTS: Final = Table(
     "erp_endpoints",
     METADATA,

@@ -18,6 +18,7 @@ from pipeline.contract.yaml_lines import Document, Finding, InvalidFileError, re
 from pipeline.governance.vocabulary import Assurance, Cardinality, Classifier, Flag
 
 FILE: Final = "erp-postings.yaml"
+SPLIT: Final = "split"
 Carried = Literal[
     "occurred", "location", "document", "quantity", "amount", "currency", "references", "attempt"
 ]
@@ -62,7 +63,8 @@ class Posting(_Model):
     classifiers: list[Classifier] = [Classifier.ACTUAL]
     assurances: list[Assurance] = [Assurance.AUTHORITATIVE]
     requires: list[str] = []
-    holds_on: list[Flag] = []
+    holds_on: list[Flag | Literal["split"]] = []
+    """Flags, and whether the shipment was split: its parts are booked themselves."""
     carries: list[Carried] = Field(min_length=1)
     adjusts_on: list[Carried] | None = None
 

@@ -177,7 +177,8 @@ def flags_of(
 ) -> list[str]:
     """What a reader should know besides."""
     flags = []
-    if first and kind.rank and kind.rank < entity.rank:
+    # A cancellation undoes nothing that has moved: it ranks lower, and is no late report
+    if first and kind.rank and kind.rank < entity.rank and not kind.cancels:
         flags.append(Flag.LATE.value)
     if entity.incomplete:
         flags.append(Flag.INCOMPLETE.value)

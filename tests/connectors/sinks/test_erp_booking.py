@@ -228,6 +228,76 @@ class TestPrerequisites:
         assert head(book) is held
 
 
+class TestSplits:
+    """A split shipment's parts are billed each for itself, and the shipment not once more."""
+
+    @pytest.fixture
+    def split(self):
+        parts = ["acme/shipment/S1-A", "acme/shipment/S1-B"]
+        return approved("shipment.changed", shipments=parts)
+
+    def billing(self, book):
+        return [entry for entry in book.entries if entry.posting == "billing-release"]
+
+    def test_billing_of_what_was_split_is_held_for_a_person(self, book, split):
+        for record in (split, approved("departed"), approved("delivered")):
+            take(book, record, RULES)
+
+        [held] = self.billing(book)
+        assert (held.state, held.reason) == (State.PARKED, Why.HELD_BY_RULE)
+        assert "split into others" in held.words
+        assert rows(book, "proof-of-delivery") == [(Kind.ORIGINAL, State.PENDING)]
+
+    def test_also_where_it_waited_already_when_the_split_was_told(self, book, split):
+        take(book, approved("delivered"), RULES)
+        take(book, split, RULES)
+        take(book, approved("departed"), RULES)
+
+        [held] = self.billing(book)
+        assert (held.state, held.reason) == (State.PARKED, Why.HELD_BY_RULE)
+
+    def test_a_split_that_was_taken_back_holds_nothing_any_more(self, book, split):
+        take(book, split, RULES)
+        back = approved("shipment.changed", 2, action="RETRACT", shipments=split["shipments"])
+        for record in (back, approved("departed"), approved("delivered")):
+            take(book, record, RULES)
+
+        assert rows(book, "billing-release") == [(Kind.ORIGINAL, State.PENDING)]
+
+
+class TestGenerations:
+    """A number that is used again after its story was forgotten begins a book of its own."""
+
+    def again(self, event_type, revision=1, **changes):
+        return approved(event_type, revision, key="again", generation=2, **changes)
+
+    def test_what_stood_before_is_no_prerequisite_any_more(self, book):
+        take(book, approved("departed"), RULES)
+        take(book, self.again("delivered"), RULES)
+        assert rows(book, "billing-release") == [(Kind.ORIGINAL, State.WAITING)]
+
+        take(book, self.again("departed"), RULES)
+        assert rows(book, "billing-release") == [(Kind.ORIGINAL, State.PENDING)]
+
+    def test_what_still_waited_is_left_to_a_person_and_not_booked_by_what_comes(self, book):
+        take(book, approved("delivered"), RULES)
+        take(book, self.again("departed"), RULES)
+
+        billing = next(entry for entry in book.entries if entry.posting == "billing-release")
+        assert (billing.state, billing.reason) == (State.PARKED, Why.STORY_ENDED)
+        assert "until departed stands" in billing.words
+        release(book, billing)
+        assert billing.state is State.PENDING
+
+    def test_its_postings_have_keys_of_their_own(self, book):
+        for record in (approved("goods.issued"), self.again("goods.issued")):
+            take(book, record, RULES)
+            book_all(book)
+
+        assert rows(book, "goods-issue") == [(Kind.ORIGINAL, State.DONE)] * 2
+        assert len({entry.key for entry in book.entries}) == 2
+
+
 class TestRefusals:
     def test_a_refused_posting_is_parked_and_keeps_its_entitys_order(self, book):
         take(book, approved("charge.posted", key="a", document="F1", amount=1), RULES)

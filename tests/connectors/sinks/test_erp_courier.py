@@ -60,6 +60,43 @@ def test_a_posting_is_sent_once_and_keeps_the_erps_document_number(desk):
     assert desk.calls[0].url == "http://erp/postings"
 
 
+def test_billing_after_a_cancellation_is_sent_once_a_person_releases_it_and_once_only(desk):
+    desk.take(approved("departed"))
+    desk.take(approved("delivered", flags=["after_cancel"]))
+    desk.run()
+    assert [key.rpartition(":")[2] for key in keys(desk)] == ["proof-of-delivery"]
+
+    [held] = summary(desk.engine, lambda: desk.now)["for_a_person"]
+    assert (held["posting"], held["reason"]) == ("billing-release", "held_by_rule")
+    desk.courier = desk.worker()  # restarted
+    release(desk.engine, desk.outbox.rules, held["key"], lambda: desk.now)
+    desk.run()
+    desk.take(approved("delivered", flags=["after_cancel"]))
+    desk.run()
+    assert keys(desk)[1:] == [held["key"]]
+
+
+def test_a_split_is_remembered_from_one_transaction_to_the_next(desk):
+    parts = ["acme/shipment/S1-A", "acme/shipment/S1-B"]
+    for record in (
+        approved("shipment.changed", shipments=parts),
+        approved("departed"),
+        approved("delivered"),
+    ):
+        desk.take(record)
+    desk.run()
+    assert [key.rpartition(":")[2] for key in keys(desk)] == ["proof-of-delivery"]
+    assert summary(desk.engine, lambda: desk.now)["parked"] == {"held_by_rule": 1}
+
+
+def test_a_story_that_began_anew_is_remembered_too(desk):
+    desk.take(approved("departed"))
+    desk.take(approved("goods.issued", key="again", generation=2))
+    desk.take(approved("delivered", key="again", generation=2))
+    desk.run()
+    assert summary(desk.engine, lambda: desk.now)["waiting"] == {"prerequisite_missing": 1}
+
+
 def test_an_entity_is_booked_in_order_and_one_at_a_time(desk):
     waiting: list[tuple[Future, tuple]] = []
 
