@@ -1,5 +1,5 @@
 """`milepost policy`: check a bundle, show who owns what, compare two, explain one claim, publish,
-see what is in force. Must never hold a rule of governance.
+see what is in force, decide the past again. Must never hold a rule of governance.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pipeline import settings as configuration
 from pipeline.cli.events import read_events
 from pipeline.cli.listing import iso, table, terminal_width, wrapped
 from pipeline.cli.policy_diff import diff
+from pipeline.cli.policy_redecide import redecide
 from pipeline.cli.surroundings import explained, surroundings
 from pipeline.cli.terminal import FOUND, Json, document, fail
 from pipeline.contract import policy_lint
@@ -115,6 +116,7 @@ def table_(
 
 
 commands.command("diff")(diff)
+commands.command("redecide")(redecide)
 
 
 @commands.command()

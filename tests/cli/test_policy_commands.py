@@ -215,3 +215,65 @@ def test_published_versions_are_compared_with_each_other_and_with_files(governed
     told = milepost("policy", "diff", "in-force", "none-of-these")
     assert (told.code, told.out) == (1, "")
     assert version in told.err
+
+
+# Deciding the past again
+
+
+@pytest.fixture
+def handed_over(governed):
+    """A shipment on which two TMS disagree, and a policy that hands its transport over."""
+    shipment = governed.name()
+    atlanta = {"number": 2, "role": "DELIVERY", "location": "C-ATL"}
+    empty = dict.fromkeys(("number", "role", "location", "name", "city", "subdivision", "country"))
+    given = {"stop": empty | atlanta}
+    at = governed.event(shipment, "")["occurred"]
+    theirs = governed.event(shipment, "DELIVERED", platform="tms-eu", occurred=at - 9_000, **given)
+    ours = governed.event(shipment, "DELIVERED", occurred=at - 3_000_000, **given)
+    governed.fates(governed.send(ours, theirs))
+    rules = [rule.model_dump(by_alias=True) for rule in governed.bundle.rules]
+    (rule,) = (rule for rule in rules if rule["rule"] == "transport-na")
+    rule["owner"] = "tms-eu"
+    governed.publish(governed.bundle_with(rules=rules))
+    yield shipment
+    governed.publish(governed.bundle)
+
+
+@pytest.mark.kafka
+def test_the_past_is_decided_again_once_and_shown_before(governed, milepost, handed_over):
+    shipment = handed_over
+    governed.watch.until(lambda: milepost("policy", "status").code == 0)
+    asked = ("policy", "redecide", "--entity", shipment)
+    told = milepost(*asked)
+    assert (told.code, told.err) == (0, "")
+    assert "1 of 1 entities would be decided otherwise." in told.out
+    assert "Published would be: 1 CORRECT." in told.out
+    assert "CORRECT delivered r2 at ATL1:" in told.out
+    assert "instead of" in told.out
+    assert "Nothing was published." in told.out
+    assert max(map(len, told.out.splitlines())) <= 80
+    assert len(governed.story(shipment)) == 1
+
+    why = ("--publish", "--why", "the contract began earlier", "--by", "kim", "--json")
+    document = milepost(*asked, *why).document
+    assert document["actions"] == {"CORRECT": 1}
+    assert [row["reason"] for row in document["written"]] == ["past_redecided"]
+    governed.watch.until(lambda: len(governed.story(shipment)) == 2)
+    last = governed.story(shipment)[-1]
+    assert (last["action"], last["platform"], last["reason"]) == ("CORRECT", "tms-eu", "redecided")
+
+    again = milepost(*asked, "--publish", "--why", "twice")
+    assert "nothing changes: 1 entity examined." in again.out
+    assert governed.verify().violations == []
+
+
+@pytest.mark.kafka
+def test_a_choice_that_names_nothing_known_is_told(governed, milepost):
+    assert milepost("policy", "redecide").code == 2
+    assert "--why" in milepost("policy", "redecide", "--all", "--publish").err
+    told = milepost("policy", "redecide", "--event-type", "deliverd")
+    assert (told.code, "delivered" in told.err) == (2, True)
+    told = milepost("policy", "redecide", "--rule", "transport")
+    assert (told.code, "transport-na" in told.err) == (2, True)
+    told = milepost("policy", "redecide", "--entity", "NOBODY-KNOWS-IT")
+    assert (told.code, told.out) == (1, "")
