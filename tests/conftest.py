@@ -34,6 +34,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Kafka and registry for the tests: start them here (default), use "
         "MILEPOST_BOOTSTRAP_SERVERS and MILEPOST_REGISTRY_URL, or start containers",
     )
+    parser.addoption(
+        "--update-records",
+        action="store_true",
+        help="write tests/scenarios/records/ anew instead of comparing with it",
+    )
 
 
 @pytest.fixture(scope="session")
