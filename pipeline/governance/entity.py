@@ -64,8 +64,8 @@ class Spoken:
         self.precision = claim.body["occurred_precision"]
         self.replaces: list[str] = []
         """Event ids of statements that it or what it replaced took the place of."""
-        self.restated: list[str] = []
-        """Event ids under which its platform said the same again."""
+        self.restated: dict[str, Order] = {}
+        """Event ids under which its platform said the same again, and when."""
         self.restates = False
         """Whether it came as another way to say what its platform had said."""
         self.retracts = claim.body["retracts"] is not None
@@ -262,8 +262,8 @@ class Entity:
         """Status that they have been told."""
         self.linked: dict[str, Linked] = {}
         self.link_seq = 0
-        self.inherited: list[str] = []
-        """Orders of the shipment that this one was split from."""
+        self.inherited: dict[str, list[str]] = {}
+        """By shipment that this one was split from, or put together: its orders."""
         self.split: list[str] = []
         """Shipments into which this one was split."""
         self.children: dict[str, list[str | None]] = {}

@@ -217,7 +217,8 @@ def _load_spoken(plain: list[Any]) -> Spoken:
         *more,
     ) = rest
     if more:
-        spoken.restated, spoken.retracts = more
+        restated, spoken.retracts = more
+        spoken.restated = {event_id: _order(order) for event_id, order in restated.items()}
     return spoken
 
 

@@ -111,8 +111,14 @@ def replan(policy: Policy, entity: Entity) -> bool:
     start = min(starts, default=None)
     before = (entity.region, entity.start, entity.plans)
     entity.region, entity.start, entity.plans = region, start, plans
-    entity.orders, entity.split = orders or entity.inherited, split
+    entity.orders, entity.split = orders or _inherited(entity), split
     return before != (region, start, plans)
+
+
+def _inherited(entity: Entity) -> list[str]:
+    """Keys of the orders of all the shipments that this one is made from."""
+    parents = sorted(entity.inherited)
+    return list(dict.fromkeys(order for key in parents for order in entity.inherited[key]))
 
 
 def _stated(

@@ -47,7 +47,10 @@ def hear(occurrence: Occurrence, spoken: Spoken) -> tuple[Reason | None, Spoken 
         why = _again(known, spoken, again=again)
         if why is not None:
             if not spoken.retracts:
-                _keep(known.restated if why is Reason.RESTATED else known.replaces, event_id)
+                if why is Reason.RESTATED:
+                    _restate(known, spoken)
+                else:
+                    _keep(known.replaces, event_id)
             refine(occurrence, speaks(voices))
             return why, None
         spoken.barrier, spoken.first_received = known.order, known.first_received
@@ -89,6 +92,13 @@ def _keep(ids: list[str], event_id: str | None) -> None:
     del ids[:-IDS_MAX]
 
 
+def _restate(known: Spoken, spoken: Spoken) -> None:
+    """Know an event id under which the same was said again, and when, up to so many of them."""
+    known.restated[spoken.claim.body["event_id"]] = spoken.order
+    if len(known.restated) > IDS_MAX:
+        del known.restated[min(known.restated, key=known.restated.__getitem__)]
+
+
 def _again(known: Spoken, spoken: Spoken, *, again: bool) -> Reason | None:
     """Whether the platform says the same in the same words, or something older.
 
@@ -109,7 +119,11 @@ def _again(known: Spoken, spoken: Spoken, *, again: bool) -> Reason | None:
         return Reason.RESTATED
     target = spoken.claim.body["retracts"]
     if target is not None:
-        meant = target == known.claim.body["event_id"] or target in known.restated
+        said = known.restated.get(target)
+        if target == known.claim.body["event_id"]:
+            said = known.claim.order
+        # Said once more after it was taken back: it stands, whichever of the two is read first
+        meant = said is not None and max(said, spoken.order) >= known.order
         return None if meant and not known.retracts else Reason.OLDER_THAN_CURRENT
     newest = known.order
     if known.target_order is not None and not _one_time(known, spoken):

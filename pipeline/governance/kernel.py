@@ -36,7 +36,7 @@ from pipeline.governance.placement import Ended, Placed, RefusedError, Wait, loc
 from pipeline.governance.policy import Platform, Policy
 from pipeline.governance.reasons import Reason
 from pipeline.governance.references import event_key, note, owner_of
-from pipeline.governance.rejudging import rejudge, replaced_row, send_on, settled_as
+from pipeline.governance.rejudging import rejudge, reopen, replaced_row, send_on, settled_as
 from pipeline.governance.settlement import (
     BY_CLOCK,
     EXPIRING,
@@ -143,7 +143,7 @@ def take_link(work: Work, record: Record, seq: int) -> Verdict:
         return Verdict(Disposition.IGNORED.value, Reason.KEY_INVALID.value)
     entity = _opened(work, target)
     entity.touch(record["sent"])
-    region, inherited = entity.region_by_link, entity.inherited
+    region, inherited = entity.region_by_link, dict(entity.inherited)
     cancels = record["source"] in entity.cancels
     reason = hear_link(entity, record)
     if reason is not Reason.LINK_APPLIED:
@@ -364,7 +364,7 @@ def _place(work: Work, entity: Entity, claim: Claim, platform: Platform) -> Verd
     if platform.retracts_by_id and body["retracts"] is None and entity.name.type != REFERENCE:
         work.links.append(_event_link(work, entity, claim))
     if any(_takes_back(held, body) for held in entity.held):
-        work.moved[key] = None
+        reopen(work, entity, claim.seq)
     follow_up(work, entity, claim.seq)
     return verdict
 
@@ -420,6 +420,8 @@ def _speak(work: Work, entity: Entity, claim: Claim, placed: Placed) -> Verdict:
     if why is not None:
         disposition = settled_as(why)
         spoken.fate, spoken.reason, claim.raw = disposition.value, why.value, None
+        if kind.sets_plan and replan(work.policy, entity):
+            work.moved[entity.key] = None
         return _verdict(
             disposition,
             why,

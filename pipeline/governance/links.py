@@ -138,7 +138,8 @@ def hear_link(entity: Entity, record: Record) -> Reason:
         fresh.cancelled = known.cancelled
         fresh.region = None if known.ended else known.region
     entity.linked[source] = fresh
-    if kind in {LinkKind.REGION_OF_SHIPMENT, LinkKind.SPLIT} and record["region"]:
+    gives = kind in {LinkKind.REGION_OF_SHIPMENT, LinkKind.SPLIT} and not ended
+    if gives and record["region"]:
         entity.link_region[source] = record["region"]
     if kind == LinkKind.CANCEL:
         if record["valid_to"] is None:
@@ -146,7 +147,9 @@ def hear_link(entity: Entity, record: Record) -> Reason:
         else:
             entity.cancels.pop(source, None)
     if kind == LinkKind.SPLIT:
-        entity.inherited = list(record["orders"])
+        entity.inherited.pop(source, None)
+        if not ended:
+            entity.inherited[source] = list(record["orders"])
     return Reason.LINK_APPLIED
 
 

@@ -174,7 +174,8 @@ def written(kind: EventType, body: RawEvent, *, by_role: bool) -> str:
 
     """
     if kind.sets_plan:
-        return f"{'stops ' if body['stops'] else ''}{'orders' if body['orders'] else ''}"
+        told = ("stops" if body["stops"] else "", "orders" if body["orders"] else "")
+        return " ".join([*told, "place"] if body["stop"] is not None else told)
     if not by_role and not kind.by_stop:
         return ""
     stop = body["stop"]

@@ -1,6 +1,7 @@
 """What crosses between entities does not depend on which of them was read first."""
 
 import pytest
+from networks import policy
 from worlds import HOUR_MS, POLICY, START_MS, stop
 
 from pipeline.contract import names
@@ -85,3 +86,55 @@ def test_two_retractions_of_a_claim_that_waits_do_not_wait_for_each_other(driver
     say(driver, "t", "tms-na", "TENDERED", **PLAN)
     driver.advance(80 * HOUR_MS)
     assert driver.raw_records(names.DEAD_LETTER) == []
+
+
+def test_a_shipment_put_together_from_two_has_the_orders_of_both(driver):
+    for number in (1, 2):
+        about, order = f"shipment S{number}", f"8000{number}"
+        say(driver, f"t{number}", "tms-na", "TENDERED", about, orders=[order], **PLAN)
+        more = {"document": "V2", "shipments": ["S3"]}
+        say(driver, f"c{number}", "tms-na", "RETENDERED", about, **more)
+    say(driver, "d", "tms-na", "DELIVERED", "shipment S3", stop=stop(location="ATL1"))
+    linked = [story(driver, f"acme/order/8000{number}")["linked"] for number in (1, 2)]
+    assert linked == [[{"key": "acme/shipment/S3", "status": "delivered"}]] * 2
+
+
+def test_a_split_that_has_ended_gives_its_child_no_region(driver):
+    say(driver, "t", "tms-na", "TENDERED", orders=["80001"], shipments=["S3"], **PLAN)
+    abroad = [stop(number=1, role="PICKUP", location="RTM1")]
+    say(driver, "e", "tms-eu", "TENDERED", stops=abroad, orders=["80001"])
+    assert story(driver, SHIPMENT)["region"] == "EU"
+    (child,) = (e for s in driver.states for e in s.entities() if e.name.id == "S3")
+    assert child.region == "NA"
+
+
+@pytest.mark.parametrize("first", ["with a place", "without"])
+def test_an_order_that_names_no_place_the_second_time_keeps_its_region(driver, first):
+    place = {"stop": stop(location="DAL1")}
+    events = [("r1", place | {"recorded": START_MS - 60_000}), ("r2", {"recorded": START_MS})]
+    for event_id, given in events if first == "with a place" else reversed(events):
+        say(driver, event_id, "erp-global", "REL", "order 80001", **given)
+    say(driver, "t", "tms-na", "TENDERED", orders=["80001"])
+    assert story(driver, SHIPMENT)["region"] == "NA"
+
+
+def test_said_again_after_it_was_taken_back_it_stands_though_the_retraction_is_read_last(driver):
+    say(driver, "t", "tms-na", "TENDERED", **PLAN)
+    at = {"occurred": driver.now_ms, "stop": stop(location="ATL1")}
+    say(driver, "a", "tms-na", "DELIVERED", recorded=START_MS + 1, **at)
+    say(driver, "b", "tms-na", "DELIVERED", recorded=START_MS + 3, **at)
+    say(driver, "r", "tms-na", "-", retracts="a", recorded=START_MS + 2)
+    assert story(driver, SHIPMENT)["status"] == "delivered"
+    say(driver, "q", "tms-na", "-", retracts="b", recorded=START_MS + 4)
+    assert story(driver, SHIPMENT)["status"] == "tendered"
+
+
+def test_a_retraction_that_waited_leaves_alone_what_an_earlier_policy_decided():
+    driver = TopologyDriver([policy("plain"), policy("plain", "2")], start_ms=START_MS)
+    say(driver, "t", "tms-na", "TENDERED", **PLAN)
+    say(driver, "g", "wms-3pl", "GI", account="ACME-3PL")
+    driver.activate(policy("plain", "2").version)
+    say(driver, "r", "tms-na", "-", retracts="s")
+    say(driver, "s", "tms-na", "SHIPPED")
+    back = [r for r in driver.records(names.APPROVED) if r["action"] == "RETRACT"]
+    assert [record["event_type"] for record in back] == ["departed"]
