@@ -69,6 +69,8 @@ class _Stated(NamedTuple):
     occurred: int
     spoken: Spoken
     stands: bool
+    splits: bool
+    """Whether the plan is not taken back, so that a shipment that it splits is split."""
     lists: bool
     """Whether its stop list is the newest of its author's in this plan."""
 
@@ -106,7 +108,7 @@ def replan(policy: Policy, entity: Entity) -> bool:
             plans.append(Plan(item.occurred, spoken.stated, stops, item.stands))
         if item.stands:
             orders = named_orders(policy, entity, spoken.subject) or orders
-            split = _children(policy, entity, spoken.subject) or split
+            split = (item.splits and _children(policy, entity, spoken.subject)) or split
             region = spoken.region or region
     start = min(starts, default=None)
     before = (entity.region, entity.start, entity.plans)
@@ -142,7 +144,8 @@ def _stated(
         listing = [item for item in voices if item.subject["stops"]]
         newest = max(listing, key=lambda item: item.stated, default=None)
         found += [
-            _Stated(item.subject["occurred"], item, stands, item is newest) for item in voices
+            _Stated(item.subject["occurred"], item, stands, occurrence.stands, item is newest)
+            for item in voices
         ]
     return found
 
