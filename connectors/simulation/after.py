@@ -34,12 +34,15 @@ def governed_portal(world: World, bundle: Bundle, approved: Iterable[Record]) ->
             continue
         number, event_type = shipment.number, record["event_type"]
         status = record["status_after"]
-        shown.ranks[number].append(ranks.get(status, 0))
+        taken_back = record["action"] == Action.RETRACT
+        shown.move(number, ranks.get(status, 0), told=taken_back)
         if event_type not in COMPARED:
             continue
         versions = shown.milestones[number, event_type, record["milestone_id"]]
-        if record["action"] == Action.RETRACT:
+        if taken_back:
             versions.clear()
+            if event_type == DELIVERED:
+                shown.finished.pop(number, None)
             continue
         provisional = record["assurance"] == Assurance.PROVISIONAL
         site = site_at(shipment, record["stop"])

@@ -95,7 +95,7 @@ def old_portal(world: World, bundle: Bundle, received: Iterable[Received]) -> Sh
         if versions or label not in COMPARED:
             continue
         versions.append(Version(event["occurred"], site))
-        shown.ranks[shipment.number].append(ranks[label])
+        shown.move(shipment.number, ranks[label])
         if label == DELIVERED:
             shown.finished.setdefault(shipment.number, event["occurred"])
     return shown

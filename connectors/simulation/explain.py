@@ -1,25 +1,27 @@
-"""Three contested shipments of a run, each told in a sentence from what was approved.
+"""One contested shipment of each kind of a run: what was said of it, by whom, and what was shown.
 
-Must never invent: every time and name comes from a statement that was sent or a record that was
-approved.
+The sentences are in `tellers`. Must never invent: every time and name comes from a statement that
+was sent, a record that was approved or a posting that was booked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
-from typing import NamedTuple
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from connectors.simulation.before import LABELS
-from connectors.simulation.platforms import PORTAL, TMS_EU
-from connectors.simulation.shown import DELIVERED, SHIPPED, TOLERANCE_MS
+from connectors.simulation.hard_cases import pro_number
+from connectors.simulation.platforms import PORTAL
+from connectors.simulation.shown import TOLERANCE_MS, Shown
 from connectors.simulation.statement import Record, Statement
+from connectors.simulation.tellers import KINDS, Case, Kind, Told, at
 from connectors.simulation.traffic import Traffic
 from connectors.simulation.world import TENANT, Shipment
 from pipeline.contract.bundle import Bundle
 from pipeline.contract.policy_tables import compile_policy
-from pipeline.governance.reasons import Reason
-from pipeline.governance.vocabulary import Assurance, Classifier
+from pipeline.governance.vocabulary import Action, Assurance, Classifier
 
 
 class Said(NamedTuple):
@@ -33,6 +35,8 @@ class Said(NamedTuple):
     stands: bool
     agrees: bool
     """Within the tolerance of what stands."""
+    stood: str
+    """What became of it if it stood for a while: corrected, taken back."""
 
 
 class Contested(NamedTuple):
@@ -41,6 +45,10 @@ class Contested(NamedTuple):
     shipment: str
     about: str
     sentence: str
+    before: str
+    """What the old portal showed in the end."""
+    after: str
+    """What the governed one shows."""
     label: str
     """What customers call the milestone."""
     truth_ms: int
@@ -48,175 +56,169 @@ class Contested(NamedTuple):
     said: list[Said]
 
 
-class _Case(NamedTuple):
-    """What is known of one contested milestone."""
+class _Evidence:
+    """Everything that is known of a run, by shipment."""
 
-    shipment: Shipment
-    statement: Statement
-    """The one that did not prevail."""
-    revisions: list[Record]
-    """Of the milestone, in order."""
-    bundle: Bundle
+    def __init__(
+        self,
+        traffic: Traffic,
+        bundle: Bundle,
+        approved: Iterable[Record],
+        old: Shown,
+        postings: Iterable[Mapping[str, Any]],
+    ) -> None:
+        self.bundle, self.old, self.world = bundle, old, traffic.world
+        names: dict[str, Shipment] = {}
+        for shipment in traffic.world.shipments:
+            names[shipment.number] = names[shipment.order] = shipment
+            names[pro_number(shipment)["value"]] = shipment
+        self.said: dict[str, list[Statement]] = defaultdict(list)
+        for sending in traffic.sendings:
+            event = sending.statement.event
+            name = event["entity_id"] or event["reference"]["value"]
+            found = names.get(str(name).strip().upper().lstrip("0"))
+            if found is not None:
+                self.said[found.number].append(sending.statement)
+        self.stories: dict[str, list[Record]] = defaultdict(list)
+        for record in approved:
+            if record["tenant"] == TENANT:
+                self.stories[record["entity_id"]].append(record)
+        self.postings: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        for posting in postings:
+            self.postings[posting["entity"]].append(posting)
 
-    @property
-    def standing(self) -> Record:
-        """What stands."""
-        return self.revisions[-1]
+    def cases(self, kind: Kind) -> Iterator[Case]:
+        """Shipments of a kind, in the order of the world."""
+        for shipment in self.world.shipments:
+            for statement in filter(kind.chooses, self.said[shipment.number]):
+                case = self._case(kind, shipment, statement)
+                if case is not None:
+                    yield case
 
-    @property
-    def label(self) -> str:
-        """What customers call the milestone."""
-        return self.bundle.label(self.standing["event_type"], TENANT, "en")
+    def _case(self, kind: Kind, shipment: Shipment, statement: Statement) -> Case | None:
+        """What a statement is about, if that is a single milestone of the shipment."""
+        about = statement.about
+        event_type = kind.shows or (about.event_type if about is not None else "")
+        story = self.stories[shipment.number]
+        revisions = [record for record in story if record["event_type"] == event_type]
+        if len({record["milestone_id"] for record in revisions}) != 1:
+            return None
+        old = self.old.milestones.get((shipment.number, event_type, ""))
+        return Case(
+            self.world,
+            shipment,
+            statement,
+            self.said[shipment.number],
+            revisions,
+            [*self.stories[shipment.order], *story],
+            self.postings[f"{TENANT}/shipment/{shipment.number}"],
+            old[-1].occurred_ms if old else None,
+            self.bundle,
+        )
 
 
-_Teller = Callable[[_Case, list[Record]], str | None]
+def contested(
+    traffic: Traffic,
+    bundle: Bundle,
+    approved: Iterable[Record],
+    old: Shown,
+    postings: Iterable[Mapping[str, Any]],
+) -> list[Contested]:
+    """One shipment of each kind of contest that the run had.
 
+    Args:
+        traffic: what was sent.
+        bundle: policy of the run.
+        approved: decoded records of the approved topic, each partition in order.
+        old: what the old portal showed.
+        postings: the governed ERP's books.
 
-def contested(traffic: Traffic, bundle: Bundle, approved: Iterable[Record]) -> list[Contested]:
-    """One shipment of each kind of contest: too early, silence, a clock misread."""
-    stories: dict[str, list[Record]] = {}
-    for record in approved:
-        if record["tenant"] == TENANT:
-            stories.setdefault(record["entity_id"], []).append(record)
+    """
+    evidence = _Evidence(traffic, bundle, approved, old, postings)
     found = []
-    for fault, about, teller in _KINDS:
-        told = next(_told(traffic, bundle, stories, fault, teller), None)
+    for kind in KINDS:
+        told = next(_told(evidence, kind, kind.tells), None)
+        if told is None and kind.otherwise is not None:
+            told = next(_told(evidence, kind, kind.otherwise), None)
         if told is not None:
-            case, sentence = told
-            found.append(_contested(traffic, case, about, sentence))
+            found.append(told)
     return found
 
 
-def _contested(traffic: Traffic, case: _Case, about: str, sentence: str) -> Contested:
-    standing, happened = case.standing, case.statement.about
+def _told(
+    evidence: _Evidence, kind: Kind, tells: Callable[[Case], Told | None]
+) -> Iterator[Contested]:
+    """Shipments of a kind that can be told and that are shown otherwise than before."""
+    for case in evidence.cases(kind):
+        told = tells(case)
+        if told is None:
+            continue
+        before, after = told.before or _before(case), told.after or _after(case)
+        if before != after:
+            yield _contested(case, kind, told.sentence, before, after)
+
+
+def _contested(case: Case, kind: Kind, sentence: str, before: str, after: str) -> Contested:
+    truth = case.shipment.truth(case.standing["event_type"])
+    truth_ms = case.standing["occurred"] if truth is None else truth.at_ms
+    said = _said(case)
     return Contested(
-        case.shipment.number,
-        about,
-        sentence,
-        case.label,
-        standing["occurred"] if happened is None else happened.at_ms,
-        _said(traffic, case),
+        case.shipment.number, kind.about, sentence, before, after, case.label, truth_ms, said
     )
 
 
-def _said(traffic: Traffic, case: _Case) -> list[Said]:
-    """Every platform's last word on the milestone, and what was taken for it."""
+def _before(case: Case) -> str:
+    return f"no “{case.label}”" if case.old_ms is None else f"{case.label} {at(case.old_ms)}"
+
+
+def _after(case: Case) -> str:
+    standing = case.standing
+    provisional = ", provisional" if standing["assurance"] == Assurance.PROVISIONAL else ""
+    return f"{case.label} {at(standing['occurred'])}{provisional}"
+
+
+def _said(case: Case) -> list[Said]:
+    """Every platform's words on the milestone, and what became of them."""
     standing = case.standing
     policy = compile_policy(case.bundle)
-    found: dict[tuple[str, str], Said] = {}
-    for sending in traffic.sendings:
-        statement, event = sending.statement, sending.statement.event
-        number = str(event["entity_id"]).strip().upper()
+    stood = _stood(case.revisions)
+    found: dict[tuple[str, str, int], Said] = {}
+    for statement in case.said:
+        event = statement.event
         platform = policy.platforms.get(statement.platform)
-        if number != case.shipment.number or platform is None or statement.spoiling:
+        if platform is None or statement.spoiling or event["classifier"] != Classifier.ACTUAL:
             continue
-        if event["classifier"] != Classifier.ACTUAL:
-            continue
-        meaning = policy.resolve_status(
+        meant = policy.resolve_status(
             platform, event["native_status"], None, None, "PICKUP", event["classifier"]
-        ).event_type
+        )
+        if meant.event_type is None or meant.retracts or event["retracts"]:
+            continue
         # The old portal's one table for all: only a contest about its SHIPPED needs it
         mistaken = (
             case.statement.platform == PORTAL
             and LABELS.get(event["native_status"]) == standing["event_type"]
         )
         about = None if statement.about is None else statement.about.event_type
-        if meaning is None or (standing["event_type"] not in {about, meaning} and not mistaken):
+        if standing["event_type"] not in {about, meant.event_type} and not mistaken:
             continue
-        stands = event["event_id"] == standing["source_event_id"]
-        agrees = abs(event["occurred"] - standing["occurred"]) <= TOLERANCE_MS
-        found[statement.platform, event["native_status"]] = Said(
-            statement.platform, event["native_status"], event["occurred"], meaning, stands, agrees
+        minute = event["occurred"] // 60_000
+        found[statement.platform, event["native_status"], minute] = Said(
+            statement.platform,
+            event["native_status"],
+            event["occurred"],
+            meant.event_type,
+            event["event_id"] == standing["source_event_id"],
+            abs(event["occurred"] - standing["occurred"]) <= TOLERANCE_MS,
+            stood.get(event["event_id"], ""),
         )
     return sorted(found.values(), key=lambda item: item.occurred_ms)
 
 
-def _told(
-    traffic: Traffic,
-    bundle: Bundle,
-    stories: dict[str, list[Record]],
-    fault: str,
-    teller: _Teller,
-) -> Iterator[tuple[_Case, str]]:
-    """Shipments of a kind, with their sentences, in the order of the world."""
-    for sending in traffic.sendings:
-        statement = sending.statement
-        if statement.fault != fault or statement.about is None:
-            continue
-        number = str(statement.event["entity_id"]).strip().upper()
-        shipment, story = traffic.world.shipment(number), stories.get(number, [])
-        if shipment is None:
-            continue
-        revisions = _revisions(story, statement)
-        if not revisions:
-            continue
-        case = _Case(shipment, statement, revisions, bundle)
-        sentence = teller(case, story)
-        if sentence is not None:
-            yield case, sentence
-
-
-def _revisions(story: list[Record], statement: Statement) -> list[Record]:
-    """Revisions of the milestone that a statement is about, at its stop."""
-    about = statement.about
-    if about is None:
-        return []
-    of_type = [record for record in story if record["event_type"] == about.event_type]
-    milestones = {record["milestone_id"] for record in of_type}
-    return of_type if len(milestones) == 1 else []
-
-
-def _too_early(case: _Case, story: list[Record]) -> str | None:
-    """The portal and Europe's TMS say shipped at warehouse departure."""
-    issued = [record for record in story if record["event_type"] == "goods.issued"]
-    standing = case.standing
-    if not issued or standing["platform"] != TMS_EU:
-        return None
-    return (
-        f"When the goods left the warehouse at {_at(issued[-1]['occurred'])}, tms-eu said SHIPPED"
-        f" and the portal told the customer so; the carrier had them only at"
-        f" {_at(standing['occurred'])}. In Europe SHIPPED means left the warehouse, where wms-3pl"
-        f" is the owner, and {case.label} is tms-eu's PICKED_UP: so that is what customers see."
-    )
-
-
-def _silence(case: _Case, _story: list[Record]) -> str | None:
-    """A deputy stands in and is then corrected."""
-    first, last = case.revisions[0], case.standing
-    corrected = last["reason"] == Reason.OWNER_CORRECTED_DEPUTY
-    if not corrected or first["assurance"] != Assurance.PROVISIONAL:
-        return None
-    return (
-        f"{last['platform']} owns {case.label} there but kept silent, so"
-        f" {first['platform']}'s {_at(first['occurred'])} was shown, marked provisional and not"
-        f" booked; when {last['platform']} spoke, it said {_at(last['occurred'])}: revision"
-        f" {last['revision']} corrects revision {first['revision']} and only that was booked."
-    )
-
-
-def _misread_clock(case: _Case, _story: list[Record]) -> str | None:
-    """A carrier's local times taken for UTC."""
-    standing, said = case.standing, case.statement
-    followed = standing["event_type"] in {SHIPPED, DELIVERED}
-    if not followed or said.platform not in standing["dissent"]:
-        return None
-    hours = round((said.event["occurred"] - standing["occurred"]) / 3_600_000)
-    way = "after" if hours > 0 else "before"
-    apart = f"{abs(hours)} hour{'' if abs(hours) == 1 else 's'}"
-    return (
-        f"{said.platform} sent {case.label} as {_at(said.event['occurred'])}, {apart} {way}"
-        f" {standing['platform']}'s {_at(standing['occurred'])}: local times sent as UTC. Rule"
-        f" {standing['rule']} makes {standing['platform']} the owner, so its time stands and the"
-        f" carrier's is kept beside it as dissent."
-    )
-
-
-def _at(moment_ms: int) -> str:
-    return datetime.fromtimestamp(moment_ms / 1000, UTC).strftime("%a %H:%M UTC")
-
-
-_KINDS: tuple[tuple[str, str, _Teller], ...] = (
-    ("portal_shipped", "shipped too early", _too_early),
-    ("stood_in_wrongly", "an owner's silence", _silence),
-    ("local_time", "a clock misread", _misread_clock),
-)
+def _stood(revisions: Sequence[Record]) -> dict[str, str]:
+    """By event id: what became of statements that stood and stand no more."""
+    became = {Action.CORRECT.value: "corrected", Action.RETRACT.value: "taken back"}
+    return {
+        earlier["source_event_id"]: became[later["action"]]
+        for earlier, later in itertools.pairwise(revisions)
+        if later["action"] in became
+    }

@@ -7,7 +7,7 @@ can hold governance to it. Must never know how governance decides.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -18,27 +18,28 @@ from connectors.simulation.platforms import (
     PLATFORMS,
     PORTAL,
     SITE_ZONES,
-    TMS_OF,
+    TMS_EU,
     WMS,
+)
+from connectors.simulation.retelling import (
+    Mark,
+    Said,
+    change,
+    of,
+    shifted,
+    true,
+    without,
 )
 from connectors.simulation.statement import Statement, stop_record
 from connectors.simulation.world import HOUR_MS, MINUTE_MS, Happening, Shipment
 from pipeline.governance.reasons import Reason
 from pipeline.governance.vocabulary import Change, Classifier, Disposition
 
-Said = list[Statement]
-Fate = tuple[str, Reason]
-"""How a claim ends: its last disposition or change, and the reason of that."""
-
 OWNER_DELAY_S: Final = 7.0
 """How long a slow owner keeps silent: longer than the longest silence of the demo's bundle."""
 
-
-class Mark(NamedTuple):
-    """What the name means that a statement carries, and how such statements end."""
-
-    words: str
-    meets: frozenset[Fate]
+NOTICED_AFTER_S: Final = 5.0
+"""Seconds of the run until an owner notices its error: the ERP has booked it by then."""
 
 
 class Fault(NamedTuple):
@@ -58,10 +59,10 @@ STANDS_IN: Final = (Disposition.PROVISIONAL.value, Reason.OWNER_SILENT)
 ACTUAL_KNOWN: Final = (Disposition.STALE.value, Reason.ACTUAL_KNOWN)
 
 
-def afflict(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    """Let at most one fault befall a shipment's story."""
+def afflict(shipment: Shipment, said: Said, roll: random.Random, faults: Iterable[Fault]) -> Said:
+    """Let at most one of some faults befall a shipment's story."""
     chance = roll.random()
-    for fault in FAULTS.values():
+    for fault in faults:
         if chance < fault.share:
             return fault.apply(shipment, said, roll)
         chance -= fault.share
@@ -81,9 +82,9 @@ def _late_batch(shipment: Shipment, said: Said, roll: random.Random) -> Said:
 
 def _owner_late(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
     ends = [item.at_ms for item in shipment.story if item.event_type == "delivered"]
-    return _change(
+    return change(
         said,
-        TMS_OF[shipment.region],
+        shipment.tms,
         "departed",
         lambda item: item.but(sent_ms=max(ends) + HOUR_MS, fault="owner_late"),
     )
@@ -91,21 +92,21 @@ def _owner_late(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
 
 def _conflicting_shipped(shipment: Shipment, said: Said, roll: random.Random) -> Said:
     wrong_ms = roll.choice((-1, 1)) * roll.randrange(45, 200) * MINUTE_MS
-    return _change(
+    return change(
         said,
         shipment.carrier,
         "departed",
-        lambda item: _shifted(item, wrong_ms).but(fault="conflicting_shipped"),
+        lambda item: shifted(item, wrong_ms).but(fault="conflicting_shipped"),
     )
 
 
 def _portal_shipped(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    return [*said, _self_report(shipment, "departed", _true(shipment, "goods.issued"), roll)]
+    return [*said, _self_report(shipment, "departed", true(shipment, "goods.issued"), roll)]
 
 
 def _portal_delivered(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    early = _true(shipment, "delivered").at_ms - roll.randrange(90, 300) * MINUTE_MS
-    stated = _true(shipment, "delivered")._replace(at_ms=early)
+    early = true(shipment, "delivered").at_ms - roll.randrange(90, 300) * MINUTE_MS
+    stated = true(shipment, "delivered")._replace(at_ms=early)
     return [*said, _self_report(shipment, "delivered", stated, roll)]
 
 
@@ -117,7 +118,7 @@ def _self_report(
     happening = stated._replace(event_type=event_type, document=None, quantity=0)
     event = portal.says(shipment, happening, "auto", lag_s)
     name = "portal_shipped" if event_type == "departed" else "portal_delivered"
-    return Statement(event, event["recorded"], _true(shipment, event_type), name)
+    return Statement(event, event["recorded"], true(shipment, event_type), name)
 
 
 def _local_time(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
@@ -129,14 +130,14 @@ def _local_time(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
         offset = datetime.fromtimestamp(item.event["occurred"] / 1000, UTC).astimezone(zone)
         shift = offset.utcoffset()
         assert shift is not None  # noqa: S101  it was given a zone
-        return _shifted(item, int(shift.total_seconds()) * 1000).but(fault="local_time")
+        return shifted(item, int(shift.total_seconds()) * 1000).but(fault="local_time")
 
     return [mistaken(item) for item in said]
 
 
 def _delivery_estimate(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    tms = TMS_OF[shipment.region]
-    sent_ms = _true(shipment, "departed").at_ms + roll.randrange(30, 240) * MINUTE_MS
+    tms = shipment.tms
+    sent_ms = true(shipment, "departed").at_ms + roll.randrange(30, 240) * MINUTE_MS
     extra = [
         item.but(
             event_id=f"{item.event['event_id']}-plan",
@@ -146,16 +147,16 @@ def _delivery_estimate(shipment: Shipment, said: Said, roll: random.Random) -> S
             sent_ms=sent_ms,
             fault="delivery_estimate",
         )
-        for item in _of(said, tms, "delivered")[:1]
+        for item in of(said, tms, "delivered")[:1]
     ]
     return said + extra
 
 
 def _estimate_late(shipment: Shipment, said: Said, roll: random.Random) -> Said:
     stop = shipment.drops[0]
-    delivered = _true(shipment, "delivered")
+    delivered = true(shipment, "delivered")
     sent_ms = delivered.at_ms + roll.randrange(90, 300) * MINUTE_MS
-    tms = PLATFORMS[TMS_OF[shipment.region]]
+    tms = PLATFORMS[shipment.tms]
     event = tms.says(shipment, delivered._replace(stop=stop), "etalate", 0) | {
         "native_status": "ETA",
         "classifier": Classifier.ESTIMATED.value,
@@ -166,71 +167,75 @@ def _estimate_late(shipment: Shipment, said: Said, roll: random.Random) -> Said:
 
 
 def _owner_corrects(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    tms, event_type = TMS_OF[shipment.region], roll.choice(("departed", "delivered"))
+    tms, event_type = shipment.tms, roll.choice(("departed", "delivered"))
     wrong_ms = roll.choice((-1, 1)) * roll.randrange(40, 300) * MINUTE_MS
-    right = _of(said, tms, event_type)[0]
+    right = of(said, tms, event_type)[0]
     corrected_ms = right.sent_ms + roll.randrange(60, 200) * MINUTE_MS
-    wrong = _shifted(right, wrong_ms).but(
+    wrong = shifted(right, wrong_ms).but(
         event_id=f"{right.event['event_id']}-a", fault="owner_errs"
     )
-    corrected = right.but(recorded=corrected_ms, sent_ms=corrected_ms, fault="owner_corrects")
+    corrected = right.but(
+        recorded=corrected_ms,
+        sent_ms=corrected_ms,
+        delay_s=NOTICED_AFTER_S,
+        fault="owner_corrects",
+    )
     return [*(item for item in said if item is not right), wrong, corrected]
 
 
 def _owner_mistaken(shipment: Shipment, said: Said, roll: random.Random) -> Said:
     wrong_ms = roll.choice((-1, 1)) * roll.randrange(45, 160) * MINUTE_MS
-    return _change(
+    return change(
         said,
-        TMS_OF[shipment.region],
+        shipment.tms,
         "departed",
-        lambda item: _shifted(item, wrong_ms).but(fault="owner_mistaken"),
+        lambda item: shifted(item, wrong_ms).but(fault="owner_mistaken"),
     )
 
 
 def _owner_slow(shipment: Shipment, said: Said, roll: random.Random) -> Said:
     event_type = roll.choice(("departed", "delivered"))
-    said = _held_back(said, TMS_OF[shipment.region], event_type, "owner_slow")
-    return _change(said, shipment.carrier, event_type, lambda item: item.but(fault="stood_in"))
+    said = _held_back(said, shipment.tms, event_type, "owner_slow")
+    return change(said, shipment.carrier, event_type, lambda item: item.but(fault="stood_in"))
 
 
 def _owner_slow_differs(shipment: Shipment, said: Said, roll: random.Random) -> Said:
     event_type = roll.choice(("departed", "delivered"))
     wrong_ms = roll.randrange(45, 150) * MINUTE_MS
-    said = _held_back(said, TMS_OF[shipment.region], event_type, "owner_slow")
-    return _change(
+    said = _held_back(said, shipment.tms, event_type, "owner_slow")
+    return change(
         said,
         shipment.carrier,
         event_type,
-        lambda item: _shifted(item, wrong_ms).but(fault="stood_in_wrongly"),
+        lambda item: shifted(item, wrong_ms).but(fault="stood_in_wrongly"),
     )
 
 
 def _owner_silent(shipment: Shipment, said: Said, roll: random.Random) -> Said:
     event_type = roll.choice(("departed", "delivered"))
-    said = _without(said, TMS_OF[shipment.region], event_type)
-    return _change(said, shipment.carrier, event_type, lambda item: item.but(fault="owner_silent"))
+    said = without(said, shipment.tms, event_type)
+    return change(said, shipment.carrier, event_type, lambda item: item.but(fault="owner_silent"))
 
 
 def _telephone(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    said = _without(said, TMS_OF[shipment.region], "departed")
-    said = _without(said, shipment.carrier, "departed")
+    said = without(said, shipment.tms, "departed")
+    said = without(said, shipment.carrier, "departed")
     desk = PLATFORMS[OPS_DESK]
-    departed = _true(shipment, "departed")
+    departed = true(shipment, "departed")
     event = desk.says(shipment, departed, "1", roll.randrange(*desk.lag_s))
     return [*said, Statement(event, event["recorded"], departed, "telephone")]
 
 
 def _warehouse_silent(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
-    if shipment.region != "EU":
+    if shipment.tms != TMS_EU:
         return said
-    said = _without(said, WMS, "goods.issued")
-    tms = TMS_OF["EU"]
-    return _change(said, tms, "goods.issued", lambda item: item.but(fault="warehouse_silent"))
+    said = without(said, WMS, "goods.issued")
+    return change(said, TMS_EU, "goods.issued", lambda item: item.but(fault="warehouse_silent"))
 
 
 def _charge_early(shipment: Shipment, said: Said, roll: random.Random) -> Said:
-    sent_ms = _true(shipment, "departed").at_ms + roll.randrange(10, 60) * MINUTE_MS
-    return _change(
+    sent_ms = true(shipment, "departed").at_ms + roll.randrange(10, 60) * MINUTE_MS
+    return change(
         said,
         ERP,
         "charge.posted",
@@ -241,10 +246,10 @@ def _charge_early(shipment: Shipment, said: Said, roll: random.Random) -> Said:
 
 
 def _tender_late(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
-    sent_ms = _true(shipment, "departed").at_ms + 60 * MINUTE_MS
-    said = _change(
+    sent_ms = true(shipment, "departed").at_ms + 60 * MINUTE_MS
+    said = change(
         said,
-        TMS_OF[shipment.region],
+        shipment.tms,
         "shipment.tendered",
         lambda item: item.but(sent_ms=sent_ms),
     )
@@ -263,52 +268,19 @@ def _tender_late(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
     ]
 
 
-def _true(shipment: Shipment, event_type: str) -> Happening:
-    """What truly happened; every shipment of a world is released, leaves and arrives."""
-    found = shipment.truth(event_type)
-    assert found is not None  # noqa: S101  see above
-    return found
-
-
-def _of(said: Said, platform: str, event_type: str) -> Said:
-    return [
-        item
-        for item in said
-        if item.platform == platform
-        and item.about is not None
-        and item.about.event_type == event_type
-    ]
-
-
-def _change(
-    said: Said, platform: str, event_type: str, change: Callable[[Statement], Statement]
-) -> Said:
-    meant = {id(item) for item in _of(said, platform, event_type)}
-    return [change(item) if id(item) in meant else item for item in said]
-
-
-def _without(said: Said, platform: str, event_type: str) -> Said:
-    meant = {id(item) for item in _of(said, platform, event_type)}
-    return [item for item in said if id(item) not in meant]
-
-
 def _held_back(said: Said, platform: str, event_type: str, name: str) -> Said:
-    return _change(
+    return change(
         said, platform, event_type, lambda item: item.but(delay_s=OWNER_DELAY_S, fault=name)
     )
-
-
-def _shifted(item: Statement, by_ms: int) -> Statement:
-    return item.but(occurred=item.event["occurred"] + by_ms)
 
 
 FAULTS: Final[Mapping[str, Fault]] = {
     fault.name: fault
     for fault in (
-        Fault("late_batch", 0.10, _late_batch),
+        Fault("late_batch", 0.08, _late_batch),
         Fault("owner_late", 0.05, _owner_late),
         Fault("conflicting_shipped", 0.08, _conflicting_shipped),
-        Fault("portal_shipped", 0.12, _portal_shipped),
+        Fault("portal_shipped", 0.11, _portal_shipped),
         Fault("portal_delivered", 0.04, _portal_delivered),
         Fault("local_time", 0.06, _local_time),
         Fault("delivery_estimate", 0.07, _delivery_estimate),

@@ -14,6 +14,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from pipeline.contract import codec, names
+from pipeline.governance.reasons import Reason
 from pipeline.governance.vocabulary import Disposition
 from pipeline.kafka import clients
 from pipeline.kafka.reading import partitions_of
@@ -28,6 +29,7 @@ Fate = tuple[str, str]
 """Disposition or change, and reason."""
 _FETCH: Final = 2_000
 _OPEN: Final = Disposition.HELD.value
+_BOUND: Final = (Disposition.REROUTED.value, Reason.REFERENCE_BOUND.value)
 _OF_OURS: Final = frozenset({names.LINKS, names.CONTROL})
 _SCHEMAS: Final = {names.DECISIONS: "decision-block", names.APPROVED: "approved-milestone"}
 
@@ -74,11 +76,16 @@ class Followed:
         }
         return {
             item.place: copies.get(item.digest, item.last)
-            if item.first[0] == Disposition.REROUTED
+            if item.last[0] == Disposition.REROUTED
             else item.last
             for item in self.judged.values()
             if item.place[0].startswith(names.RAW_PREFIX)
         }
+
+    @property
+    def bound(self) -> int:
+        """How many claims that knew only a reference were sent on to what it names."""
+        return sum(item.last == _BOUND for item in self.judged.values())
 
     def latencies_ms(self, newest: int | None = None) -> list[int]:
         """From raw to approved, sorted, for claims that were approved when they were read.

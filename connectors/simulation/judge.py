@@ -22,7 +22,7 @@ from connectors.simulation.traffic import Traffic
 from connectors.simulation.world import TENANT
 from pipeline.contract import codec
 from pipeline.contract.bundle import Bundle
-from pipeline.governance.vocabulary import Assurance
+from pipeline.governance.vocabulary import Action, Assurance
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.registry import Registry
 from pipeline.settings import Settings
@@ -62,14 +62,15 @@ def judge(
     topics = sorted({item.position.topic for item in run.sent})
     old = old_portal(world, run.bundle, received(topics, settings, bootstrap, registry))
     new = governed_portal(world, run.bundle, approved)
-    book(new, books.postings(erp_url))
+    booked = list(books.postings(erp_url))
+    book(new, booked)
     erp = books.summary(erp_url)
     ours = [record for record in approved if record["tenant"] == TENANT]
     deputies = {
         record["milestone_id"] for record in ours if record["assurance"] == Assurance.PROVISIONAL
     }
     rows = outcome.fault_rows(run.sent, run.followed.ends())
-    told = contested(run.traffic, run.bundle, approved)
+    told = contested(run.traffic, run.bundle, approved, old, booked)
     final = outcome.fingerprint(world, run.bundle, approved)
     verify = run.verify()
     return Outcome(
@@ -81,6 +82,10 @@ def judge(
         after=measure(world, new),
         dispositions=outcome.dispositions(run.followed),
         provisional=len(deputies),
+        taken_back=sum(record["action"] == Action.RETRACT for record in ours),
+        reversals=sum(item["kind"] == "REVERSAL" for item in booked),
+        adjustments=sum(item["kind"] == "ADJUSTMENT" for item in booked),
+        bound=run.followed.bound,
         latency_ms=outcome.latency(run.followed),
         latency_histogram=outcome.latency_histogram(run.followed),
         verify=verify,
@@ -92,6 +97,7 @@ def judge(
             outcome.conservation(run.sent, run.followed),
             outcome.once(approved),
             outcome.booked_once(erp),
+            outcome.books_agree(approved, booked),
             outcome.verified(verify),
         ],
         fingerprint=final,

@@ -11,8 +11,9 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from connectors.simulation.faults import APPROVED, Fate, Mark, Said
-from connectors.simulation.platforms import PLATFORMS, REDLINE, TMS_OF, WMS
+from connectors.simulation.faults import APPROVED
+from connectors.simulation.platforms import PLATFORMS, REDLINE, TMSES, WMS
+from connectors.simulation.retelling import Fate, Mark, Said
 from connectors.simulation.statement import Spoiling, Statement, raw_event
 from connectors.simulation.world import HOUR_MS, MINUTE_MS, Shipment
 from pipeline.governance.reasons import Reason
@@ -90,7 +91,7 @@ def _spoiled(spoiling: Spoiling) -> Callable[[Shipment, Said, random.Random, int
 
 
 def _unknown_code(shipment: Shipment, said: Said, roll: random.Random, _now_ms: int) -> Said:
-    speakers = {TMS_OF[shipment.region], shipment.carrier}
+    speakers = {shipment.tms, shipment.carrier}
     item = roll.choice([item for item in _honest(said) if item.platform in speakers])
     status = "XB" if item.platform == REDLINE else "YARD_CHECK"
     event_id = f"{item.event['event_id']}-new"
@@ -110,7 +111,7 @@ def _other_customer(_shipment: Shipment, said: Said, roll: random.Random, _now_m
 
 
 def _stranger(_shipment: Shipment, said: Said, roll: random.Random, _now_ms: int) -> Said:
-    item = roll.choice([item for item in said if item.platform in TMS_OF.values()])
+    item = roll.choice([item for item in said if item.platform in TMSES])
     return [item.but(platform=STRANGER, sent_ms=_later(item, roll))]
 
 
@@ -129,7 +130,7 @@ def _epoch(shipment: Shipment, _said: Said, _roll: random.Random, now_ms: int) -
 
 def _position(shipment: Shipment, serial: str, occurred_ms: int, now_ms: int) -> Statement:
     """A position report of the region's TMS, made at the present."""
-    tms = PLATFORMS[TMS_OF[shipment.region]]
+    tms = PLATFORMS[shipment.tms]
     event = raw_event(
         event_id=f"{tms.prefix}{shipment.order[1:]}-{serial}",
         platform=tms.name,

@@ -10,17 +10,18 @@ import bisect
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from connectors.simulation.explain import Contested
 from connectors.simulation.follow import Fate, Followed, Place, percentile
 from connectors.simulation.publish import Sent
-from connectors.simulation.shown import Measures
+from connectors.simulation.shown import DELIVERED, Measures
 from connectors.simulation.statement import Record
 from connectors.simulation.traffic import MARKS
 from connectors.simulation.world import World
 from pipeline.contract.bundle import Bundle
-from pipeline.governance.vocabulary import Action, Cardinality
+from pipeline.governance.vocabulary import Action, Assurance, Cardinality
 
 BOUNDS_MS: Final = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 
@@ -57,6 +58,13 @@ class Outcome(NamedTuple):
     """Disposition, reason and number of raw records, as first judged, the most frequent first."""
     provisional: int
     """Milestones that a deputy stood in for while the owner kept silent."""
+    taken_back: int
+    """Milestones that their owner took back."""
+    reversals: int
+    """Postings of the ERP that were reversed under the original's key."""
+    adjustments: int
+    bound: int
+    """Claims that knew only a reference and were sent on to what it names."""
     latency_ms: dict[str, int | None]
     latency_histogram: list[tuple[int, int]]
     """Upper bound in ms and number of approved records, from the bound before."""
@@ -177,6 +185,33 @@ def booked_once(erp: Mapping[str, Any]) -> Promise:
     doubles = erp["double_postings"] + erp["double_effects"]
     detail = f"{erp['postings']:,} postings, {doubles} of them double"
     return Promise("The ERP books each business effect once", not doubles, detail)
+
+
+def books_agree(approved: Iterable[Record], postings: Iterable[Mapping[str, Any]]) -> Promise:
+    """Whatever the ERP has booked of a delivery is what stands, after every correction."""
+    standing = {
+        record["milestone_id"]: record
+        for record in approved
+        if record["event_type"] == DELIVERED and record["assurance"] == Assurance.AUTHORITATIVE
+    }
+    live: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for posting in postings:
+        place = posting["body"]["milestone_id"], posting["posting"]
+        if posting["kind"] == "REVERSAL":
+            live.pop(place, None)
+        elif place[0] in standing:
+            live[place] = posting
+    wrong = sum(
+        standing[milestone]["action"] == Action.RETRACT
+        or _ms(posting["body"]["values"]["occurred"]) != standing[milestone]["occurred"]
+        for (milestone, _), posting in live.items()
+    )
+    detail = f"{len(live):,} postings of deliveries, {wrong} of them not as the milestone stands"
+    return Promise("What the ERP has booked is what stands", not wrong, detail)
+
+
+def _ms(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 def verified(report: Mapping[str, Any]) -> Promise:

@@ -21,7 +21,7 @@ TMS_NA, TMS_EU = "tms-na", "tms-eu"
 REDLINE, ALPEN = "carrier-redline", "carrier-alpen"
 PORTAL, OPS_DESK = "portal", "ops-desk"
 WMS_ACCOUNT: Final = "ACME-3PL"
-TMS_OF: Final = {"NA": TMS_NA, "EU": TMS_EU}
+TMSES: Final = frozenset({TMS_NA, TMS_EU})
 
 SITE_ZONES: Final = {
     "DAL1": "America/Chicago",
@@ -274,7 +274,7 @@ PLATFORMS: Final[Mapping[str, Platform]] = {
 def voices(seed: int, shipment: Shipment) -> list[Statement]:
     """Everything the platforms say of a shipment and its order when nothing goes wrong."""
     roll = dice(seed, "voices", shipment.ordinal)
-    speaking = (ERP, WMS, TMS_OF[shipment.region], shipment.carrier)
+    speaking = (ERP, WMS, shipment.tms, shipment.carrier)
     said: list[Statement] = []
     for name in speaking:
         platform = PLATFORMS[name]
@@ -290,7 +290,7 @@ def voices(seed: int, shipment: Shipment) -> list[Statement]:
 
 def _asides(shipment: Shipment, roll: random.Random) -> Iterator[Statement]:
     """Estimates, positions and notes that come besides the milestones."""
-    tms, carrier = PLATFORMS[TMS_OF[shipment.region]], PLATFORMS[shipment.carrier]
+    tms, carrier = PLATFORMS[shipment.tms], PLATFORMS[shipment.carrier]
     departed = shipment.truth("departed")
     assert departed is not None  # noqa: S101  every shipment of a world leaves
     for stop in shipment.drops:

@@ -22,6 +22,7 @@ from pipeline.governance.reasons import MEANINGS, Reason
 _FOLDER: Final = Path(__file__).parent
 _MARGIN: Final = 0.06
 """Share of a time line's width that is left free at both ends."""
+_AGREES: Final = "agrees"
 _GOOD: Final = frozenset({"approved", "corroborated"})
 _BAD: Final = frozenset({"dead_lettered"})
 _LATER: Final = frozenset({"held", "provisional", "rerouted"})
@@ -135,6 +136,8 @@ def _line(item: Contested) -> dict[str, Any]:
         "shipment": item.shipment,
         "about": item.about,
         "sentence": item.sentence,
+        "before": item.before,
+        "after": item.after,
         "label": item.label,
         "truth": {"at": place(item.truth_ms), "time": _time(item.truth_ms)},
         "said": [
@@ -143,6 +146,7 @@ def _line(item: Contested) -> dict[str, Any]:
                 "status": said.native_status,
                 "meaning": said.meaning,
                 "kind": "won" if said.stands else "agreed" if said.agrees else "lost",
+                "words": said.stood or ("stands" if said.stands else _AGREES * said.agrees),
                 "at": place(said.occurred_ms),
                 "time": _time(said.occurred_ms),
             }

@@ -5,7 +5,6 @@ One yardstick for the old portal and for the governed one. Must never know how e
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -48,12 +47,26 @@ class Shown:
     """Everything that was shown and booked, in order."""
 
     milestones: dict[MilestoneKey, list[Version]] = field(default_factory=lambda: defaultdict(list))
-    ranks: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    """Ranks of each shipment's status, every change."""
+    ranks: dict[str, int] = field(default_factory=dict)
+    """Rank of each shipment's status."""
+    falls: int = 0
+    """How often a status fell and nobody said that anything was taken back."""
     finished: dict[str, int] = field(default_factory=dict)
     """By shipment: when the last of its goods are said to have been delivered, ms UTC."""
     postings: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """How often each business effect was booked."""
+
+    def move(self, shipment: str, rank: int, *, told: bool = False) -> None:
+        """Show a shipment's status.
+
+        Args:
+            shipment: its number.
+            rank: of the status.
+            told: whether it is shown with the news that something was taken back.
+
+        """
+        self.falls += rank < self.ranks.get(shipment, rank) and not told
+        self.ranks[shipment] = rank
 
 
 class Measures(NamedTuple):
@@ -70,7 +83,7 @@ class Measures(NamedTuple):
     put_right: int
     """Milestones that were shown wrong for a while and are right in the end."""
     backwards: int
-    """Times a status went backwards."""
+    """Times a status went backwards, and nobody said why."""
     postings: int
     double_postings: int
     """Bookings beyond the first of their business effect."""
@@ -103,7 +116,7 @@ def measure(world: World, shown: Shown) -> Measures:
             if number in by_number
         ),
         put_right=put_right,
-        backwards=sum(map(_steps_back, shown.ranks.values())),
+        backwards=shown.falls,
         postings=shown.postings.total(),
         double_postings=sum(count - 1 for count in shown.postings.values()),
     )
@@ -119,10 +132,6 @@ def _off_ms(shipment: Shipment, event_type: str, version: Version) -> int | None
 def _finished_early(shipment: Shipment, at_ms: int) -> bool:
     ends = [item.at_ms for item in shipment.story if item.event_type == DELIVERED]
     return at_ms < max(ends) - TOLERANCE_MS
-
-
-def _steps_back(ranks: list[int]) -> int:
-    return sum(later < earlier for earlier, later in itertools.pairwise(ranks))
 
 
 def ranks_of(bundle: Bundle) -> Mapping[str, int]:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from connectors.simulation.explain import Contested
 from connectors.simulation.live import COLOURS
 from connectors.simulation.outcome import Outcome
 
@@ -18,7 +19,7 @@ COMPARED: Final = (
     ("contradictions", "Contradictions", "milestones shown over 30 min off what happened"),
     ("premature_shipped", 'Premature "Shipped"', "before the carrier had the goods"),
     ("premature_delivered", 'Premature "Delivered"', "before the last goods were delivered"),
-    ("backwards", "Status going backwards", "a shipment's status fell"),
+    ("backwards", "Status going backwards", "a status fell and nobody said why"),
     ("double_postings", "Double ERP postings", "one business effect booked again"),
 )
 """What is compared: name in `Measures`, what it is called, what that means."""
@@ -61,10 +62,10 @@ def print_outcome(
     console.print()
     console.print(_dispositions(result))
     console.print(Padding(_told(result), (0, 0, 1, 0)))
-    console.print(Text("Three contested shipments", style="bold"))
+    console.print(Text("Contested shipments, one of each kind", style="bold"))
     for item in result.contested:
         console.print(Text.assemble((item.shipment, "bold cyan"), f" ({item.about})"))
-        console.print(Padding(item.sentence, (0, 0, 0, 2)), highlight=False)
+        console.print(Padding(_contest(item), (0, 0, 0, 2)))
     console.print()
     for promise in result.promises:
         mark = ("✓ ", "green") if promise.kept else ("✗ ", "bold red")
@@ -80,7 +81,7 @@ def _compared(result: Outcome) -> Table:
         title_style="bold",
     )
     table.add_column("what customers and accountants were told")
-    table.add_column("first event wins", justify="right")
+    table.add_column("old portal, first event wins", justify="right", max_width=17)
     table.add_column("governed", justify="right")
     for name, called, meaning in COMPARED:
         words = Text.assemble(called, (f": {meaning}", "bright_black"))
@@ -110,6 +111,12 @@ def _told(result: Outcome) -> Table:
         ("raw → approved", f"p50 {latency['p50']} ms, p99 {latency['p99']} ms"),
         ("deputies stood in", f"{result.provisional} milestones, marked provisional"),
         ("put right by their owner", f"{result.after.put_right} milestones"),
+        ("taken back by their owner", f"{result.taken_back} milestones"),
+        (
+            "followed in the ERP",
+            f"{result.adjustments} adjustments, {result.reversals} reversals of earlier postings",
+        ),
+        ("known by a number only", f"{result.bound} events, sent on to the shipment it names"),
         ("real X12 214 files", f"{result.samples} approved milestones"),
         ("final outcomes", f"{result.fingerprint} (seed {result.seed} gives the same again)"),
     )
@@ -117,6 +124,13 @@ def _told(result: Outcome) -> Table:
     for name, words in rows:
         table.add_row(Text(name, "bright_black"), words)
     return table
+
+
+def _contest(item: Contested) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_row(Text("old portal", "bright_black"), Text(item.before))
+    table.add_row(Text("governed", "bright_black"), Text(item.after, "green"))
+    return Group(Text(item.sentence), table)
 
 
 def _next(

@@ -9,16 +9,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
+from connectors.simulation.faults import FAULTS, afflict
 from connectors.simulation.faults import MARKS as STORY_MARKS
-from connectors.simulation.faults import Mark, afflict
+from connectors.simulation.hard_cases import HARD_CASES, HARD_MARKS
 from connectors.simulation.noise import NOISES, disturb
 from connectors.simulation.platforms import voices
+from connectors.simulation.retelling import Mark
 from connectors.simulation.statement import Statement
 from connectors.simulation.world import Shipment, World, dice, present, shipments
 
 EVENTS: Final = 20_000
 """Statements of the demo."""
-MARKS: Final[Mapping[str, Mark]] = {**STORY_MARKS, **NOISES}
+MARKS: Final[Mapping[str, Mark]] = {**STORY_MARKS, **HARD_MARKS, **NOISES}
 """What each fault is and how the statements end that it touched, by the name they carry."""
 
 
@@ -43,7 +45,14 @@ class Traffic(NamedTuple):
         return Counter(item.statement.fault for item in self.sendings)
 
 
-def compose(seed: int, now_ms: int, *, events: int = EVENTS, run_s: float = 25.0) -> Traffic:
+def compose(
+    seed: int,
+    now_ms: int,
+    *,
+    events: int = EVENTS,
+    run_s: float = 25.0,
+    handover_ms: int | None = None,
+) -> Traffic:
     """Let a world happen and its platforms talk.
 
     Args:
@@ -51,23 +60,26 @@ def compose(seed: int, now_ms: int, *, events: int = EVENTS, run_s: float = 25.0
         now_ms: present, ms UTC.
         events: shipments are added until so many statements are reached.
         run_s: everything is sent within so many seconds, but for what is held back.
+        handover_ms: from when on Europe's shipments are tendered in North America's TMS, as the
+            policy in force has it; None: never.
 
     """
     now_ms = present(now_ms)
     told: list[Shipment] = []
     said: list[Statement] = []
-    for shipment in shipments(seed, now_ms):
+    for shipment in shipments(seed, now_ms, handover_ms):
         if len(said) >= events:
             break
         told.append(shipment)
         said.extend(_spoken(seed, shipment, now_ms))
-    world = World(seed, now_ms, tuple(told))
+    world = World(seed, now_ms, tuple(told), handover_ms)
     return Traffic(world, tuple(_scheduled(said, run_s)))
 
 
 def _spoken(seed: int, shipment: Shipment, now_ms: int) -> list[Statement]:
     roll = dice(seed, "faults", shipment.ordinal)
-    said = afflict(shipment, voices(seed, shipment), roll)
+    faults = (*FAULTS.values(), *HARD_CASES.values())
+    said = afflict(shipment, voices(seed, shipment), roll, faults)
     return disturb(shipment, said, dice(seed, "noise", shipment.ordinal), now_ms)
 
 

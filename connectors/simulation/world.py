@@ -17,6 +17,9 @@ LONGEST_MS: Final = 180 * HOUR_MS
 """From an order's release to its last invoice, at most."""
 STAGGER_MS: Final = 60 * HOUR_MS
 """Orders are released over this long a time."""
+HANDED_OVER_MS: Final = 208 * HOUR_MS
+"""How long before the present Europe moved to the other TMS: half of its shipments were tendered
+before."""
 SEEDS: Final = 1000
 """Seeds whose orders and shipments have numbers of their own."""
 SHIPMENTS_MAX: Final = 9_999
@@ -54,6 +57,8 @@ class Shipment(NamedTuple):
     currency: str
     stops: tuple[Stop, ...]
     story: tuple[Happening, ...]
+    tms: str = ""
+    """The TMS in which it was tendered: its transport is followed there to the end."""
 
     @property
     def origin(self) -> Stop:
@@ -80,6 +85,8 @@ class World(NamedTuple):
     seed: int
     now_ms: int
     shipments: tuple[Shipment, ...]
+    handover_ms: int | None = None
+    """From when on Europe's shipments were tendered in North America's TMS; None: never."""
 
     def shipment(self, number: str) -> Shipment | None:
         """A shipment by its number."""
@@ -91,15 +98,20 @@ class _Region(NamedTuple):
     hub: str
     customers: tuple[str, ...]
     carrier: str
+    tms: str
     currency: str
     handed_over_h: tuple[float, float]
     """Hours from goods issue until the carrier has it."""
 
 
 _REGIONS: Final = {
-    "NA": _Region("DAL1", "CHI1", ("ATL1", "SEA1", "DEN1"), "carrier-redline", "USD", (0.25, 1.3)),
+    "NA": _Region(
+        "DAL1", "CHI1", ("ATL1", "SEA1", "DEN1"), "carrier-redline", "tms-na", "USD", (0.25, 1.3)
+    ),
     # In Europe a shuttle brings the goods to the carrier's yard: hours pass in between
-    "EU": _Region("RTM1", "LEJ1", ("MUC1", "LYS1", "WAW1"), "carrier-alpen", "EUR", (2.0, 9.0)),
+    "EU": _Region(
+        "RTM1", "LEJ1", ("MUC1", "LYS1", "WAW1"), "carrier-alpen", "tms-eu", "EUR", (2.0, 9.0)
+    ),
 }
 
 
@@ -114,25 +126,34 @@ def present(now_ms: int) -> int:
     return now_ms - now_ms % MINUTE_MS
 
 
-def shipments(seed: int, now_ms: int) -> Iterator[Shipment]:
+def handover(now_ms: int) -> int:
+    """When Europe moved to North America's TMS, as seen from a present; ms UTC."""
+    return present(now_ms) - HANDED_OVER_MS
+
+
+def shipments(seed: int, now_ms: int, handover_ms: int | None = None) -> Iterator[Shipment]:
     """The shipments of a seed, one after the other; each depends on its place in the line only.
 
     Args:
         seed: any number; the numbers of orders and shipments repeat after `SEEDS` seeds.
         now_ms: present, ms UTC; everything happened before it.
+        handover_ms: from when on Europe's shipments are tendered in North America's TMS.
 
     """
     for ordinal in range(1, SHIPMENTS_MAX + 1):
-        yield _shipment(seed, present(now_ms), ordinal)
+        yield _shipment(seed, present(now_ms), ordinal, handover_ms)
 
 
-def _shipment(seed: int, now_ms: int, ordinal: int) -> Shipment:
+def _shipment(seed: int, now_ms: int, ordinal: int, handover_ms: int | None) -> Shipment:
     roll = dice(seed, "shipment", ordinal)
     name = "NA" if roll.random() < 0.5 else "EU"
     region = _REGIONS[name]
     serial = f"{seed % SEEDS:03d}{ordinal:04d}"
     stops = _stops(region, roll)
     start_ms = now_ms - LONGEST_MS - int(roll.random() * STAGGER_MS)
+    story = tuple(sorted(_story(region, stops, start_ms, serial, roll), key=_when))
+    tendered_ms = next(item.at_ms for item in story if item.event_type == "shipment.tendered")
+    moved = name == "EU" and handover_ms is not None and tendered_ms >= handover_ms
     return Shipment(
         ordinal=ordinal,
         number=f"{name}{serial}",
@@ -141,7 +162,8 @@ def _shipment(seed: int, now_ms: int, ordinal: int) -> Shipment:
         carrier=region.carrier,
         currency=region.currency,
         stops=stops,
-        story=tuple(sorted(_story(region, stops, start_ms, serial, roll), key=_when)),
+        story=story,
+        tms=_REGIONS["NA"].tms if moved else region.tms,
     )
 
 

@@ -27,6 +27,7 @@ from connectors.simulation.live import Snapshot
 from connectors.simulation.outcome import Outcome, Promise
 from connectors.simulation.publish import Sender, Sent
 from connectors.simulation.traffic import Traffic, compose
+from connectors.simulation.world import handover
 from pipeline import settings as configuration
 from pipeline.cli.stack_plan import plan
 from pipeline.cli.stores import Stores
@@ -72,7 +73,6 @@ class Show:
         self.addresses: dict[str, str] = {}
         self._report = report
         self._settings = settings
-        self._bundle = demo_bundle(load_bundle())
         self._began = self._mark = time.monotonic()
         self._seconds: dict[str, float] = {}
         self._stop = threading.Event()
@@ -102,9 +102,12 @@ class Show:
 
         """
         where = self._start()
+        now = now_ms()
+        line = handover(now)
+        self._bundle = demo_bundle(load_bundle(), line)
         self._prepare(where)
         self._passed("start")
-        traffic = compose(seed, now_ms(), events=events, run_s=seconds)
+        traffic = compose(seed, now, events=events, run_s=seconds, handover_ms=line)
         sent, settled = self._watch(where, traffic, view)
         self._follower.end()
         verify = self._start_verify()
@@ -152,7 +155,7 @@ class Show:
         """Put the demo's policy in force, the sample files into the mailbox, a reader to work."""
         settings, stack = self._settings, self._system.stack
         self._registry = self._ending.enter_context(Registry.of(settings, where.registry_url))
-        why = "an hour of an owner's silence is a second in the demo"
+        why = "an hour of an owner's silence is a second; Europe's transport is handed over"
         bundles.publish(
             settings, where.bootstrap, self._registry, self._bundle, by="milepost demo", why=why
         )

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from rehearsal import NOW_MS, rehearse
+from rehearsal import HANDOVER_MS, NOW_MS, rehearse
 
 from connectors.simulation.traffic import compose
 
-SEED = 26
+SEED = 41
 """Its first 5,000 events have every fault."""
 
 
 @pytest.fixture(scope="session")
 def rehearsal_traffic():
-    return compose(SEED, NOW_MS, events=5000)
+    return compose(SEED, NOW_MS, events=5000, handover_ms=HANDOVER_MS)
 
 
 @pytest.fixture(scope="session")

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 from connectors.simulation.address import Addresses, encode
+from connectors.simulation.before import Received, old_portal
 from connectors.simulation.bundle import demo_bundle
+from connectors.simulation.explain import Contested, contested
+from connectors.simulation.follow import Followed, note_block
+from connectors.simulation.shown import Shown
 from connectors.simulation.statement import Statement
 from connectors.simulation.traffic import Traffic
+from connectors.simulation.world import handover
 from pipeline.contract import names
 from pipeline.contract.bundle import load_bundle
 from pipeline.contract.policy_tables import compile_policy
 from pipeline.testing.driver import TopologyDriver
 
 NOW_MS = 1_790_000_000_000
-BUNDLE = demo_bundle(load_bundle())
+HANDOVER_MS = handover(NOW_MS)
+BUNDLE = demo_bundle(load_bundle(), HANDOVER_MS)
 SCHEMA_ID = 1
 STEP_S = 0.5
 
@@ -25,7 +33,7 @@ class Rehearsed:
     driver: TopologyDriver
     fates: dict[str, Counter[tuple[str, str]]]
     """By fault: how its statements ended."""
-    open_claims: int
+    followed: Followed
 
     @property
     def approved(self):
@@ -33,7 +41,8 @@ class Rehearsed:
 
 
 def rehearse(traffic: Traffic, *, settle_s: int = 30) -> Rehearsed:
-    driver = TopologyDriver([compile_policy(BUNDLE)], start_ms=traffic.world.now_ms + 1000)
+    policy = compile_policy(demo_bundle(load_bundle(), traffic.world.handover_ms))
+    driver = TopologyDriver([policy], start_ms=traffic.world.now_ms + 1000)
     addresses = Addresses(BUNDLE)
     sent: dict[tuple[str, int, int], Statement] = {}
     offsets: Counter[tuple[str, int]] = Counter()
@@ -51,24 +60,48 @@ def rehearse(traffic: Traffic, *, settle_s: int = 30) -> Rehearsed:
         driver.pipe_bytes(topic, addresses.key(statement), value, partition=partition)
     for _ in range(settle_s):
         driver.advance(1000)
-    return _told(driver, sent)
-
-
-def _told(driver: TopologyDriver, sent: dict[tuple[str, int, int], Statement]) -> Rehearsed:
-    last: dict[tuple[int, int], tuple[str, str]] = {}
-    said: dict[tuple[int, int], Statement] = {}
+    followed = Followed()
     for block in driver.records(names.DECISIONS):
-        for number, row in enumerate(block["decisions"]):
-            ledger = block["partition"], block["first_seq"] + number
-            last[ledger] = row["disposition"], row["reason"]
-            topic = block["inputs"][row["input"]]["topic"]
-            place = topic, block["partition"], row["offset"]
-            if place in sent:
-                said[ledger] = sent.pop(place)
-        for row in block["transitions"]:
-            last[block["partition"], row["seq"]] = row["after"], row["reason"]
-    assert not sent, "every record that was sent has a decision"
+        note_block(followed, block)
+    ends = followed.ends()
+    assert set(sent) <= set(ends), "every record that was sent has a decision"
     fates: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
-    for ledger, statement in said.items():
-        fates[statement.fault][last[ledger]] += 1
-    return Rehearsed(driver, fates, sum(fate[0] == "held" for fate in last.values()))
+    for place, statement in sent.items():
+        fates[statement.fault][ends[place]] += 1
+    return Rehearsed(driver, fates, followed)
+
+
+def old_shown(traffic: Traffic) -> Shown:
+    """What the old portal made of it."""
+    received = [
+        Received(item.sequence, None if item.statement.spoiling else item.statement.event)
+        for item in traffic.sendings
+    ]
+    return old_portal(traffic.world, BUNDLE, received)
+
+
+def deliveries_booked(approved) -> list[dict[str, Any]]:
+    """An ERP that books deliveries as they are approved, one posting a change."""
+    live, booked = set(), []
+    for record in approved:
+        milestone = record["milestone_id"]
+        owned = record["assurance"] == "AUTHORITATIVE"
+        if record["event_type"] != "delivered" or not owned:
+            continue
+        taken_back = record["action"] == "RETRACT"
+        kind = "REVERSAL" if taken_back else "ADJUSTMENT" if milestone in live else "ORIGINAL"
+        (live.discard if taken_back else live.add)(milestone)
+        moment = datetime.fromtimestamp(record["occurred"] / 1000, UTC).isoformat()
+        body = {"milestone_id": milestone, "values": {"occurred": moment}}
+        entity = f"acme/shipment/{record['entity_id']}"
+        booked.append(
+            {"kind": kind, "posting": "proof-of-delivery", "entity": entity, "body": body}
+        )
+    return booked
+
+
+def told(traffic: Traffic, rehearsed: Rehearsed) -> list[Contested]:
+    """The contested shipments of a rehearsal."""
+    approved = list(rehearsed.approved)
+    booked = deliveries_booked(approved)
+    return contested(traffic, BUNDLE, approved, old_shown(traffic), booked)

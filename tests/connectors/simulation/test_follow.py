@@ -59,6 +59,16 @@ def test_a_record_that_was_sent_on_ends_as_its_copy_does():
     assert found.raw == 1
 
 
+def test_a_claim_that_waited_under_a_reference_ends_as_its_copy_does():
+    digest = b"pro only"
+    waits = block(decision(4, "held", "uncorrelated", digest=digest))
+    bound = block(first_seq=1, transitions=[became(0, "rerouted", "reference_bound")])
+    copy = block(decision(0, topic=REKEYED, digest=digest), partition=3)
+    found = followed(waits, bound, copy)
+    assert found.ends() == {(RAW, 0, 4): ("approved", "owner_spoke")}
+    assert (found.open_claims, found.bound) == (0, 1)
+
+
 def test_latency_counts_only_what_did_not_wait_on_purpose():
     found = followed(block(decision(0), decision(1, "held", "awaiting_owner")))
     for seq, received in ((0, 1000), (1, 0)):

@@ -1,9 +1,10 @@
-from rehearsal import BUNDLE, rehearse
+from rehearsal import BUNDLE, deliveries_booked, old_shown, rehearse, told
 
 from connectors.simulation import outcome
 from connectors.simulation.explain import contested
 from connectors.simulation.follow import Followed, Judged
 from connectors.simulation.publish import Sent
+from connectors.simulation.tellers import KINDS
 from connectors.simulation.traffic import Sending, Traffic, compose
 from connectors.simulation.world import HOUR_MS
 from pipeline.kafka.clients import Position
@@ -112,16 +113,62 @@ def test_another_seed_has_another_fingerprint(rehearsal_traffic, rehearsed):
     ) != outcome.fingerprint(other.world, BUNDLE, rehearse(other).approved)
 
 
-def test_three_kinds_of_contest_are_told_from_what_was_approved(rehearsal_traffic, rehearsed):
-    told = contested(rehearsal_traffic, BUNDLE, rehearsed.approved)
-    assert [item.about for item in told] == [
-        "shipped too early",
-        "an owner's silence",
-        "a clock misread",
-    ]
-    for item in told:
-        stands = [said for said in item.said if said.stands]
-        assert len(stands) == 1
-        assert stands[0].platform in item.sentence
-        assert any(not said.agrees for said in item.said)
-        assert item.sentence.count(".") >= 1
+def test_one_shipment_of_each_kind_of_contest_is_told(rehearsal_traffic, rehearsed):
+    kinds = [item.about for item in told(rehearsal_traffic, rehearsed)]
+    assert kinds == [kind.about for kind in KINDS]
+
+
+def test_a_contest_tells_who_said_what_and_whose_word_stands(rehearsal_traffic, rehearsed):
+    for item in told(rehearsal_traffic, rehearsed):
+        assert sum(said.stands for said in item.said) == 1, item.about
+        assert item.before != item.after, item.about
+        assert item.label in item.after
+
+
+def contest(about, rehearsal_traffic, rehearsed):
+    return next(item for item in told(rehearsal_traffic, rehearsed) if item.about == about)
+
+
+def test_a_correction_and_a_retraction_show_what_stood_and_what_stands(
+    rehearsal_traffic, rehearsed
+):
+    corrected = contest("a correction", rehearsal_traffic, rehearsed)
+    assert "got an adjustment" in corrected.sentence
+    assert "corrected" in [said.stood for said in corrected.said]
+    retracted = contest("a retraction", rehearsal_traffic, rehearsed)
+    assert "got a reversal" in retracted.sentence
+    assert "revision 3" in retracted.after
+    wrong = next(said for said in retracted.said if said.stood == "taken back")
+    assert not wrong.agrees
+
+
+def test_a_retraction_that_the_erp_had_not_booked_yet_needs_no_reversal(
+    rehearsal_traffic, rehearsed
+):
+    approved, old = list(rehearsed.approved), old_shown(rehearsal_traffic)
+    found = contested(rehearsal_traffic, BUNDLE, approved, old, [])
+    item = next(item for item in found if item.about == "a retraction")
+    assert "nothing had to be reversed" in item.sentence
+
+
+def test_a_reference_shows_what_waited_and_where_it_went(rehearsal_traffic, rehearsed):
+    item = contest("a reference", rehearsal_traffic, rehearsed)
+    assert f"PRO 70{item.shipment[2:]}" in item.sentence
+    assert item.before.startswith("no “Delivered”")
+    assert item.after.endswith("provisional")
+    assert rehearsed.followed.bound > 0
+
+
+def test_a_hand_over_shows_a_shipment_from_before_and_one_from_after(rehearsal_traffic, rehearsed):
+    before = contest("before a hand-over", rehearsal_traffic, rehearsed)
+    after = contest("after a hand-over", rehearsal_traffic, rehearsed)
+    assert before.after.endswith("by tms-eu")
+    assert after.after.endswith("by tms-na")
+
+
+def test_what_the_erp_booked_must_be_what_stands(rehearsed):
+    approved = list(rehearsed.approved)
+    booked = deliveries_booked(approved)
+    assert outcome.books_agree(approved, booked).kept
+    never_adjusted = [item for item in booked if item["kind"] != "ADJUSTMENT"]
+    assert not outcome.books_agree(approved, never_adjusted).kept

@@ -2,10 +2,9 @@ import io
 from html.parser import HTMLParser
 
 import pytest
-from rehearsal import BUNDLE
+from rehearsal import told
 from rich.console import Console
 
-from connectors.simulation.explain import contested
 from connectors.simulation.outcome import FaultRow, Outcome, Promise
 from connectors.simulation.report import render, write_report
 from connectors.simulation.shown import Measures
@@ -25,6 +24,10 @@ def result(rehearsal_traffic, rehearsed):
         after=Measures(1054, 2, 1, 0, 21, 0, 845, 0),
         dispositions=[("approved", "owner_spoke", 4000), ("held", "awaiting_owner", 1000)],
         provisional=12,
+        taken_back=9,
+        reversals=18,
+        adjustments=4,
+        bound=31,
         latency_ms={"p50": 40, "p99": 400, "records": 4000},
         latency_histogram=[(10, 0), (100, 3900), (1000, 100), (5001, 0)],
         verify={"clean": True, "records": 6000, "blocks": 99, "rules": {"chain": "hashes fit"}},
@@ -33,7 +36,7 @@ def result(rehearsal_traffic, rehearsed):
             FaultRow("repeated", "Sent <again>", 3, 3, {"duplicate: repeated": 3}),
             FaultRow("owner_mistaken", "The owner errs", 2, 2, {"approved: owner_spoke": 2}),
         ],
-        contested=contested(rehearsal_traffic, BUNDLE, rehearsed.approved),
+        contested=told(rehearsal_traffic, rehearsed),
         promises=[Promise("Everything settles", kept=True, detail="no claim waits")],
         fingerprint="abcdef",
         seconds={"start": 10.0, "send": 22.0},
@@ -83,6 +86,8 @@ def test_the_report_tells_every_figure_and_every_contest(result):
         assert figure in words
     for item in result.contested:
         assert item.sentence in words
+        assert item.before in words
+        assert item.after in words
 
 
 def test_what_is_told_is_escaped(result):

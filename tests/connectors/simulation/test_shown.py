@@ -148,6 +148,18 @@ def test_after_a_status_that_falls_is_counted():
     assert after(TWO_DROPS, *records).backwards == 1
 
 
+def test_after_a_status_that_falls_with_a_retraction_is_explained():
+    records = [
+        approved("departed", 5),
+        approved("delivered", 15, MUNICH, status="delivered"),
+        approved("delivered", 15, MUNICH, status="shipped", revision=2, action="RETRACT"),
+        approved("delivered", 20, MUNICH, status="delivered", revision=3),
+    ]
+    munich_only = world(*TWO_DROPS.shipments[0].story[:3])
+    found = after(munich_only, *records)
+    assert (found.backwards, found.premature_delivered, found.contradictions) == (0, 0, 0)
+
+
 def test_after_other_tenants_and_unknown_shipments_count_for_nothing():
     records = [approved("departed", 5, tenant="samples"), approved("departed", 5, entity_id="X")]
     assert after(TWO_DROPS, *records).milestones == 0

@@ -7,7 +7,7 @@ from connectors.simulation.bundle import demo_bundle
 from connectors.simulation.platforms import SITE_ZONES
 from connectors.simulation.statement import Spoiling
 from connectors.simulation.traffic import compose
-from connectors.simulation.world import HOUR_MS, MINUTE_MS
+from connectors.simulation.world import HOUR_MS, MINUTE_MS, handover
 from pipeline.contract.bundle import load_bundle
 from pipeline.contract.policy_tables import compile_policy
 from pipeline.governance.identity import partition_of
@@ -18,16 +18,17 @@ FROM_OTHER_CLOCKS = {"clock_ahead", "clock_far_ahead", "epoch"}
 
 @pytest.fixture(scope="module")
 def traffic():
-    return compose(98, NOW_MS, events=4000)
+    return compose(98, NOW_MS, events=4000, handover_ms=handover(NOW_MS))
 
 
 def test_the_same_seed_and_present_send_the_same_statements(traffic):
-    assert compose(98, NOW_MS, events=4000) == traffic
+    assert compose(98, NOW_MS, events=4000, handover_ms=handover(NOW_MS)) == traffic
 
 
 def test_a_later_run_tells_the_same_story_shifted_in_time(traffic):
     shift = 3 * HOUR_MS + 5 * MINUTE_MS
-    later = compose(98, NOW_MS + shift, events=4000)
+    later_ms = NOW_MS + shift
+    later = compose(98, later_ms, events=4000, handover_ms=handover(later_ms))
     assert len(later.sendings) == len(traffic.sendings)
     for now, then in zip(traffic.sendings, later.sendings, strict=True):
         assert now.at_s == pytest.approx(then.at_s)
@@ -44,7 +45,7 @@ def test_another_seed_names_other_orders_and_shipments(traffic):
 
 
 def test_asking_for_more_events_adds_shipments_and_changes_none(traffic):
-    more = compose(98, NOW_MS, events=4500)
+    more = compose(98, NOW_MS, events=4500, handover_ms=handover(NOW_MS))
     assert more.world.shipments[: len(traffic.world.shipments)] == traffic.world.shipments
 
 
@@ -69,7 +70,7 @@ def test_each_platform_speaks_in_its_own_codes(traffic):
     said = {}
     for item in traffic.sendings:
         said.setdefault(item.statement.platform, set()).add(item.statement.event["native_status"])
-    assert {"REL", "FRT", "INV"} == said["erp-global"]
+    assert {"REL", "CAN", "FRT", "INV"} == said["erp-global"]
     assert {"SHIPPED", "PICKED_UP"} <= said["tms-eu"]
     assert "SHIPPED" in said["tms-na"]
     assert "PICKED_UP" not in said["tms-na"]
@@ -125,3 +126,31 @@ def test_the_demos_bundle_keeps_owners_and_makes_seconds_of_hours():
     for ours, theirs in zip(demo.rules, shipped.rules, strict=True):
         for quick, slow in zip(ours.deputies, theirs.deputies, strict=True):
             assert quick.after * 3600 == slow.after
+
+
+def test_only_europes_transport_is_handed_over_and_at_one_moment():
+    shipped, demo = load_bundle(), demo_bundle(load_bundle(), handover(NOW_MS))
+    later = [rule for rule in demo.rules if rule.rule not in {row.rule for row in shipped.rules}]
+    (taken_over,) = later
+    before = next(rule for rule in demo.rules if rule.owner == "tms-eu")
+    assert (taken_over.owner, taken_over.regions) == ("tms-na", ["EU"])
+    assert taken_over.event_types == before.event_types
+    assert before.until == taken_over.from_
+    kept = [rule.rule for rule in demo.rules if rule is not taken_over]
+    assert kept == [rule.rule for rule in shipped.rules]
+
+
+def test_shipments_are_followed_by_the_tms_that_they_were_tendered_in(traffic):
+    line = handover(NOW_MS)
+    for shipment in traffic.world.shipments:
+        start_ms = shipment.truth("shipment.tendered").at_ms
+        moved = shipment.region == "NA" or start_ms >= line
+        assert shipment.tms == ("tms-na" if moved else "tms-eu")
+    europe = [item.tms for item in traffic.world.shipments if item.region == "EU"]
+    assert min(europe.count("tms-eu"), europe.count("tms-na")) > len(europe) / 4
+
+
+def test_without_a_hand_over_each_region_keeps_its_tms():
+    world = compose(98, NOW_MS, events=1000).world
+    pairs = {(shipment.region, shipment.tms) for shipment in world.shipments}
+    assert pairs == {("NA", "tms-na"), ("EU", "tms-eu")}
