@@ -241,6 +241,8 @@ def _milestone(group: list[Revision], home: str | None, manner: Manner) -> Miles
     told = group[: -PREVIOUS_MAX - 2 : -1]
     versions = [_version(item, home, manner) for item in told]
     parts = split_into([newest])
+    # Of what was taken back, what had been said
+    told_last = versions[1] if state == "retracted" and len(versions) > 1 else versions[0]
     return Milestone(
         milestone_id=newest["milestone_id"],
         event_type=newest["event_type"],
@@ -257,9 +259,9 @@ def _milestone(group: list[Revision], home: str | None, manner: Manner) -> Miles
         flags=newest["flags"],
         agree=newest["agree"],
         dissent=newest["dissent"],
-        document=newest["document"],
-        quantity=versions[0].quantity,
-        amount=versions[0].amount,
+        document=told_last.document,
+        quantity=told_last.quantity,
+        amount=told_last.amount,
     )
 
 

@@ -191,8 +191,11 @@ def _lint(
 
 
 def _location(record: Mapping[str, Any]) -> str | None:
+    """Code of the site; which visit to it is meant (`DEN1#2`) no ERP knows."""
     stop = record["stop"]
-    return None if stop is None else stop["location"] or stop["name"] or stop["city"]
+    if stop is None:
+        return None
+    return (stop["location"] or "").partition("#")[0] or stop["name"] or stop["city"]
 
 
 def _quantity(record: Mapping[str, Any]) -> dict[str, str] | None:

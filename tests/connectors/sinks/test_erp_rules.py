@@ -66,6 +66,14 @@ def test_decimals_reach_the_erp_exactly():
     assert carried(rule, record)["amount"] == "1234567890123.4567"
 
 
+def test_the_erp_is_told_the_site_and_not_which_visit_to_it():
+    rule = load_postings(data_root() / "policy").named("proof-of-delivery")
+    stop = {"location": "DEN1#2", "name": "Denver", "city": "Denver"}
+    assert carried(rule, approved("delivered", stop=stop))["location"] == "DEN1"
+    named = stop | {"location": None}
+    assert carried(rule, approved("delivered", stop=named))["location"] == "Denver"
+
+
 def test_a_quantity_keeps_its_unit_and_basis():
     rule = load_postings(data_root() / "policy").of("goods.issued")[0]
     quantity = {"value": 1_500_000, "unit": "KGM", "basis": "DELTA", "completeness": "PARTIAL"}
