@@ -292,8 +292,26 @@ class StoryText(_Strict):
     milestones: dict[str, dict[str, Any]] | None = None
 
 
+class PageText(_Strict):
+    """What a customer is expected to be shown of an entity; what is not named is not compared."""
+
+    status: str | None = None
+    provisional: Literal["true", "false"] | None = None
+    cancelled: str | None = None
+    after_cancel: Literal["true", "false"] | None = None
+    incomplete: Literal["true", "false"] | None = None
+    split_into: list[str] | None = None
+    part_of: list[str] | None = None
+    linked: list[str] | None = None
+    timeline: list[dict[str, Any]] | None = None
+    expected: list[dict[str, Any]] | None = None
+
+
 class Then(_Strict):
-    """What is expected; a list that is not given is expected to be empty."""
+    """What is expected; a list that is not given is expected to be empty.
+
+    What readers are told (`portal`, `erp`) is compared only where it is given.
+    """
 
     decided: dict[str, str | list[str]] = {}
     later: list[dict[str, str]] = []
@@ -301,6 +319,8 @@ class Then(_Strict):
     dead_letters: list[DeadLetterText] = []
     alerts: list[str] = []
     story: dict[str, StoryText] = {}
+    portal: dict[str, PageText] | None = None
+    erp: dict[str, list[dict[str, Any]]] | None = None
 
 
 class Variant(_Strict):

@@ -19,6 +19,7 @@ from pipeline.governance.policy import Policy
 from pipeline.governance.vocabulary import ControlKind, Disposition
 from pipeline.testing.driver import Place, TopologyDriver, key_of
 from pipeline.testing.expectations import Letter, Outcome, Row, compare
+from pipeline.testing.readers import Published, Readers, compare_readers
 from pipeline.testing.scenario_file import (
     AgainStep,
     ClockStep,
@@ -130,6 +131,7 @@ def run(
     variant: Variant,
     make_stack: MakeStack = DriverStack,
     orders: Orders | None = None,
+    readers: Readers | None = None,
 ) -> list[str]:
     """Run one variant.
 
@@ -138,16 +140,23 @@ def run(
         variant: which one.
         make_stack: called for each run.
         orders: default: all that keep each platform's own.
+        readers: default: none, and what they should be told is not compared.
 
     Returns:
         How the outcome differs from what is expected; empty: it does not.
 
     """
     if variant.in_any_order == "false":
-        return compare(variant.then, _play(scenario, variant, make_stack, variant.when))
+        story = _play(scenario, variant, make_stack, variant.when)
+        outcome = story.outcome()
+        found = compare(variant.then, outcome)
+        if readers is not None:
+            told = readers(story.published())
+            found += compare_readers(variant.then, told, outcome.start_ms)
+        return found
     problems: list[str] = []
     for number, steps in enumerate((orders or interleavings)(variant.when), 1):
-        outcome = _play(scenario, variant, make_stack, steps)
+        outcome = _play(scenario, variant, make_stack, steps).outcome()
         found = compare(variant.then, outcome, only_story=True)
         order = ", ".join(step.id for step in steps if isinstance(step, EventStep | AgainStep))
         problems += [f"order {number} ({order}): {problem}" for problem in found]
@@ -156,12 +165,12 @@ def run(
 
 def _play(
     scenario: Scenario, variant: Variant, make_stack: MakeStack, steps: Sequence[Any]
-) -> Outcome:
+) -> _Story:
     story = _Story(make_stack(scenario), scenario.start.ms(0))
     story.take([*scenario.given, *variant.given])
     story.mark()
     story.take(steps)
-    return story.outcome()
+    return story
 
 
 def interleavings(steps: Sequence[Any]) -> Iterator[list[Any]]:
@@ -266,6 +275,14 @@ class _Story:
         self._known = frozenset(self._sent)
 
     def outcome(self) -> Outcome:
+    def published(self) -> Published:
+        """What readers of the governed topics get to see."""
+        return Published(
+            self._stack.records(names.APPROVED),
+            self._stack.records(names.ENTITY_STATUS),
+            self._before[names.APPROVED],
+        )
+
         """What there is to compare."""
         rows: list[Row] = []
         sent_on: list[Row] = []

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from audience import read
 
 from pipeline.testing import scenario_file, scenarios
 
@@ -21,5 +22,5 @@ def variants():
 
 @pytest.mark.parametrize(("scenario", "variant"), variants())
 def test_scenario(scenario, variant):
-    problems = scenarios.run(scenario, variant)
+    problems = scenarios.run(scenario, variant, readers=read)
     assert not problems, "\n" + "\n".join(problems)
