@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
+from pipeline.contract import policy_lint_rules, policy_lint_words
 from pipeline.contract.bundle import Bundle, LoadedBundle, Rule
 from pipeline.contract.topics import Declared
 from pipeline.contract.yaml_lines import Finding
@@ -32,7 +33,9 @@ def lint(loaded: LoadedBundle, declared: Declared) -> list[Finding]:
         *_platforms(loaded, declared),
         *_sites(loaded),
         *_dialects(loaded),
+        *policy_lint_words.findings(loaded),
         *_rules(loaded),
+        *policy_lint_rules.findings(loaded),
         *_ownership(loaded),
         *_classes(loaded, declared),
     ]
@@ -281,6 +284,7 @@ def _covers(rule: Rule, tenant: str, event_type: str, region: str) -> bool:
 def _ownership(loaded: LoadedBundle) -> Iterator[Finding]:
     """Exactly one owner for every combination, from the first rule's start for ever."""
     bundle = loaded.bundle
+    idle = {n for n in range(len(bundle.rules)) if policy_lint_rules.covered(bundle, n)}
     for tenant in bundle.heading.tenants:
         for row in bundle.event_types:
             for region in bundle.heading.regions:
@@ -288,7 +292,7 @@ def _ownership(loaded: LoadedBundle) -> Iterator[Finding]:
                     (
                         (rule.from_, position, rule)
                         for position, rule in enumerate(bundle.rules)
-                        if _covers(rule, tenant, row.name, region)
+                        if position not in idle and _covers(rule, tenant, row.name, region)
                     ),
                     key=lambda item: item[:2],
                 )

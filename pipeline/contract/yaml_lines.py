@@ -5,7 +5,7 @@ Must never know what a file means.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,9 +92,29 @@ def read(path: Path, root: Path) -> Document:
         finding = Finding(name, line, "no YAML", str(error.problem), "Correct the syntax")
         raise InvalidFileError([finding]) from None
     lines: dict[Location, int] = {}
+    twice: list[Finding] = []
     if node is not None:
         _index(node, (), lines)
+        twice = list(_twice(node, name))
+    if twice:
+        raise InvalidFileError(twice)
     return Document(name, content, lines)
+
+
+def _twice(node: yaml.Node, file: str) -> Iterator[Finding]:
+    """Keys that a mapping has twice: YAML would take the last one and say nothing."""
+    if isinstance(node, yaml.MappingNode):
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            text, line = str(key.value), key.start_mark.line + 1
+            if text in first and text != "<<":
+                why = f"given twice: it is in line {first[text]} already"
+                yield Finding(file, line, text, why, "Keep one of them")
+            first.setdefault(text, line)
+            yield from _twice(value, file)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _twice(value, file)
 
 
 def _index(node: yaml.Node, location: Location, lines: dict[Location, int]) -> None:

@@ -199,7 +199,8 @@ def test_a_combination_that_nobody_owns_is_found(policy):
     policy.change(
         "ownership.yaml", "event_types: [charge.posted, invoice.approved]", "event_types: []"
     )
-    findings = policy.findings()
+    idle, *findings = policy.findings()
+    assert (idle.what, idle.why) == ("finance", "it never decides anything: event_types is empty")
     assert {item.why for item in findings} == {"nobody owns it"}
     assert {item.what for item in findings} == {
         f"{name} of tenant acme in {region}"

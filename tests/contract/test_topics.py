@@ -105,7 +105,7 @@ def test_all_but_one_replica_must_have_a_record(load, replicas, insync):
         (HEAD.replace("replication", "replicas") + row("a"), 3, r"defaults\.replicas"),
         (HEAD + row("a") + row("a"), 7, "line 6"),
         (HEAD + row("a", "retention_days: 1, compacted: true"), 6, "either is compacted"),
-        (HEAD + row("a", "owner: x"), 6, "retention_days"),
+        (HEAD + row("a", "input: false"), 6, "retention_days"),
         (HEAD + row("a", "retention_days: 1, schema: s"), 6, "go together"),
         (HEAD + row("a", "retention_days: 1, schema: s, compatibility: NONE"), 6, "compatib"),
         (HEAD + row("a", "retention_days: 1, partitions: 0"), 6, "partitions"),
