@@ -331,6 +331,8 @@ class Variant(_Strict):
     when: list[StepLike]
     then: Then
     in_any_order: Literal["true", "false"] = "false"
+    in_memory_only: str | None = None
+    """Why it is not run on a real stack: what happens on the way depends on what is read first."""
 
 
 class RuleText(_Strict):

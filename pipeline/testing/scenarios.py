@@ -242,6 +242,7 @@ class _Story:
     def __init__(self, stack: Stack, start_ms: int) -> None:
         self._stack = stack
         self._policy = stack.policy
+        self._staging = stack.staging
         self._later_ms = stack.staging.later_ms
         self._start_ms = start_ms
         self._now_ms = start_ms
@@ -274,7 +275,6 @@ class _Story:
         self._before[names.DEAD_LETTER] = len(self._stack.letters())
         self._known = frozenset(self._sent)
 
-    def outcome(self) -> Outcome:
     def published(self) -> Published:
         """What readers of the governed topics get to see."""
         return Published(
@@ -283,6 +283,7 @@ class _Story:
             self._before[names.APPROVED],
         )
 
+    def outcome(self) -> Outcome:
         """What there is to compare."""
         rows: list[Row] = []
         sent_on: list[Row] = []
@@ -419,14 +420,17 @@ class _Story:
             kind = ControlKind.REDECIDE
             subjects = (name.split() for name in step.redecide)
             keys = [entity_key(TENANT, type_, name) for type_, name in subjects]
-            told["entities"] = [self._stack.staging.key(key) for key in keys]
+            told["entities"] = [self._staging.key(key) for key in keys]
         elif step.watermark is not None and step.complete_to is not None:
             kind = ControlKind.WATERMARK
             complete_to = step.complete_to.ms(self._start_ms) + self._later_ms
-            told |= {"platform": step.watermark, "complete_to": complete_to}
+            told |= {
+                "platform": self._staging.platform(step.watermark),
+                "complete_to": complete_to,
+            }
         else:
             kind = ControlKind.SUSPEND if step.suspend else ControlKind.RELEASE
-            told["platform"] = step.suspend or step.release
+            told["platform"] = self._staging.platform(step.suspend or step.release or "")
         self._stack.control(kind, **told)
 
     def _worker(self, step: str) -> None:
@@ -439,11 +443,11 @@ class _Story:
 
     def _key(self, step: EventStep, event: Record) -> str:
         if step.key is not None:
-            return self._stack.staging.key(step.key)
+            return self._staging.key(step.key)
         return key_of(self._policy, event)
 
     def _topic(self, platform: str) -> str:
-        known = self._policy.platforms.get(platform)
+        known = self._policy.platforms.get(self._staging.platform(platform))
         return names.raw_topic(platform) if known is None else min(known.topics)
 
     def _event(self, step: EventStep, at_ms: int) -> Record:
@@ -451,7 +455,8 @@ class _Story:
         kind, name = step.entity() or (None, None)
         happened = step.happened or Moment(absolute_ms=at_ms)
         recorded = step.recorded or Moment(absolute_ms=at_ms)
-        platform = self._policy.platforms.get(step.from_)
+        name_of_platform = self._staging.platform(step.from_)
+        platform = self._policy.platforms.get(name_of_platform)
         accounts = [] if platform is None else list(platform.accounts)
         quantity = step.quantity and {
             **step.quantity.model_dump(),
@@ -460,7 +465,7 @@ class _Story:
         amount, _, currency = (step.amount or "").partition(" ")
         event = raw_event(
             event_id=step.event_id or step.id,
-            platform=step.from_,
+            platform=name_of_platform,
             account=step.account or (accounts[0] if accounts else None),
             entity_type=kind,
             entity_id=name,

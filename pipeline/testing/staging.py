@@ -1,7 +1,8 @@
 """A scenario's own tenant and time on a stack that it shares with other scenarios.
 
-Files say `acme` and have a start of their own. On a shared stack each run is another tenant's, and
-its times lie so much later that no clock goes back. Must never change what a scenario means.
+Files say `acme` and have a start of their own. On a shared stack each run is another tenant's, with
+platforms of its own, and its times lie so much later that no clock goes back. Must never change
+what a scenario means.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ class Staging(NamedTuple):
         """A Kafka key that a file gives, as it is on the stack."""
         return _renamed(text, TENANT, self.tenant)
 
+    def platform(self, name: str) -> str:
+        """A platform that a file names, as it is called on the stack."""
+        return name + self._mark
+
     def bundle(self, bundle: Bundle, version: str) -> Bundle:
         """The bundle for this tenant and time, under another version."""
         later = timedelta(milliseconds=self.later_ms)
@@ -40,9 +45,17 @@ class Staging(NamedTuple):
             row["tenant_labels"] = self._named(row["tenant_labels"])
         for row in (*content["platforms"], *content["sites"]):
             row["tenant"] = row["tenant"] and self.key(row["tenant"])
+        platforms = {row["name"] for row in content["platforms"]}
         for row in content["platforms"]:
+            row["name"] = self.platform(row["name"])
             row["accounts"] = {code: self.key(name) for code, name in row["accounts"].items()}
         for row in content["rules"]:
+            for who, field in (
+                (row, "owner"),
+                *((deputy, "platform") for deputy in row["deputies"]),
+            ):
+                if who[field] in platforms:
+                    who[field] = self.platform(who[field])
             if row["tenants"] != "any":
                 row["tenants"] = [self.key(name) for name in row["tenants"]]
         return Bundle.model_validate(content)
@@ -52,13 +65,18 @@ class Staging(NamedTuple):
 
         def told(name: str, value: Any) -> Any:
             if isinstance(value, str):
-                return _renamed(value, self.tenant, TENANT)
+                return _renamed(value, self.tenant, TENANT).removesuffix(self._mark)
             if name in TIMES and isinstance(value, int):
                 return value - self.later_ms
             return value
 
         found: dict[str, Any] = _mapped(record, told)
         return found
+
+    @property
+    def _mark(self) -> str:
+        """What the names of this tenant's platforms end with."""
+        return "" if self.tenant == TENANT else f"-{self.tenant}"
 
     def _named(self, by_tenant: Mapping[str, Any]) -> dict[str, Any]:
         return {self.key(name): value for name, value in by_tenant.items()}

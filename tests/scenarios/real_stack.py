@@ -16,7 +16,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from broker_clock import BrokerClock, ClockedBroker
-from confluent_kafka import OFFSET_END, TopicPartition
+from confluent_kafka import OFFSET_END, Producer, TopicPartition
 from governed_stack import PARTITIONS, TMS, Governed, Watch
 
 from pipeline.contract import codec, names
@@ -27,12 +27,14 @@ from pipeline.lane.model import TICK_HEADER
 from pipeline.testing.driver import Place
 from pipeline.testing.expectations import Letter
 from pipeline.testing.scenario_file import START_MS
-from pipeline.testing.scenario_policy import bundle_for
-from pipeline.testing.staging import Staging
+from pipeline.testing.scenario_policy import bundle_for, later_bundle
+from pipeline.testing.staging import TENANT, Staging
 
 HOUR_MS = 3_600_000
 YEAR_MS = 364 * 86_400_000
 """Whole weeks: days of the week stay, seasons nearly."""
+STRIDE_MS = 20 * 86_400_000
+"""By how much a standing clock may move at once: less than a broker's longest time-out."""
 AGAIN_S = 0.03
 """After this long another tick: an idle worker looks what became of the last one when it reads."""
 FORWARDED = frozenset({names.LINKS, names.REKEYED})
@@ -41,16 +43,19 @@ FORWARDED = frozenset({names.LINKS, names.REKEYED})
 class Audience(Watch):
     """Watches everything that the governor writes."""
 
-    TOPICS = (*Watch.TOPICS, names.ENTITY_STATUS, *FORWARDED)
+    TOPICS = (*Watch.TOPICS, names.ENTITY_STATUS, names.ALERTS, *FORWARDED)
 
     def __init__(self, *given):
         self.stories = []
+        self.alerts = []
         self.sealed = []
         """Dead letters with their partition."""
         self.newest = {}
         """The newest block of each partition."""
         self.undecided = set()
         """Places of input records that have no fate yet."""
+        self.unread = set()
+        """Inputs whose records can't be read for the time being."""
         super().__init__(*given)
 
     def read_up(self):
@@ -66,9 +71,9 @@ class Audience(Watch):
         )
 
     def all_decided(self):
-        """Whether every record that was seen to be appended has its fate."""
+        """Whether every record that was seen to be appended, and can be read, has its fate."""
         self.undecided -= self.fates.keys()
-        return not self.undecided
+        return all(place.topic in self.unread for place in self.undecided)
 
     def _take(self, message):
         topic, number, value = message.topic(), message.partition(), message.value()
@@ -76,6 +81,8 @@ class Audience(Watch):
             self.undecided.add(Place(topic, number, message.offset()))
         elif topic == names.ENTITY_STATUS:
             self.stories.append(codec.decode(value, codec.committed("entity-status")))
+        elif topic == names.ALERTS:
+            self.alerts.append(codec.decode(value, codec.committed("alert")))
         else:
             super()._take(message)
             if topic == names.DECISIONS:
@@ -96,6 +103,8 @@ class Stage(Governed):
         with patch("pipeline.local.stack.Broker", partial(ClockedBroker, self.clock)):
             super().__init__()
         self._runs = itertools.count(1)
+        self._hanging = {}
+        """Producers with an open transaction, by the input that they make unreadable."""
         self.raw_schema_id = self.raw_id(TMS)
         self._control_id = self.registry.id_for(names.subject(names.CONTROL), "control")
         self.start()
@@ -114,9 +123,14 @@ class Stage(Governed):
         quick = {"MILEPOST_TICK_MS": "600000", "MILEPOST_GOVERNOR_LINGER_MS": "1"}
         return super().environment(**quick, **more)
 
-    @property
-    def running(self):
-        return self.worker is not None and self.worker.running
+    def start(self, **environment):
+        self.stopped = False
+        return super().start(**environment)
+
+    def end(self):
+        """End the worker in order."""
+        self.stopped = True
+        assert self.worker.end() == 0, self.worker.log()[-2000:]
 
     def staging(self, start_ms):
         """Another tenant, so much later that its story starts after everything that was."""
@@ -128,22 +142,62 @@ class Stage(Governed):
         document = clients.Outgoing(names.POLICY, bundle.document(), bundle.version.encode())
         clients.deliver(self.producer, [document])
         told = {"policy_version": bundle.version, "policy_digest": bundle.digest()}
-        self._control(ControlKind.ACTIVATE, **told)
-        self._until(
-            lambda: self._everywhere(lambda block: block["policy_version"] == bundle.version),
-            "the policy of every partition",
+        self.control(ControlKind.ACTIVATE, **told)
+        self.settle()
+
+    def control(self, kind, **told):
+        """Write a control record to every partition."""
+        headers = ((TICK_HEADER, b"test"),) if kind is ControlKind.TICK else ()
+        outgoing = []
+        for number in range(PARTITIONS):
+            record = {"kind": kind.value, "partition": number, **told}
+            value = codec.encode(record, codec.committed("control"), self._control_id)
+            key = str(number).encode()
+            outgoing.append(clients.Outgoing(names.CONTROL, value, key, headers, number))
+        places = clients.deliver(self.producer, outgoing)
+        self.watch.undecided.update(Place(*place) for place in places)
+
+    def hang(self, topic):
+        """Make an input unreadable from here on: a transaction that does not end is in the way."""
+        producer = Producer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "transactional.id": f"hanging-{next(self._runs)}",
+                "transaction.timeout.ms": 600_000,
+            }
         )
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        for number in range(PARTITIONS):
+            producer.produce(topic, b"never committed", partition=number)
+        assert producer.flush(30) == 0
+        self._hanging[topic] = producer
+        self.watch.unread.add(topic)
+
+    def let_go(self):
+        """Make every input readable again."""
+        for topic in list(self._hanging):
+            self._hanging.pop(topic).abort_transaction(30)
+            self.watch.unread.discard(topic)
 
     def leap(self, at_ms):
-        """Go on from a time far ahead, and let everything that falls due until then act."""
+        """Go on from a time far ahead, while the clock runs.
+
+        What the broker has under way times out, and is tried again as time goes on.
+        """
         self.clock.run_from(at_ms)
-        self.tick()
+        if not self.stopped:
+            self.tick()
 
     def reach(self, at_ms):
-        """Move the clock, and have it stand."""
+        """Move the clock and have it stand; let what falls due until then act."""
         if at_ms < self.clock.now_ms:
             raise ValueError("the clock of a real stack does not go back")
+        if at_ms - self.clock.now_ms > STRIDE_MS:
+            self.leap(at_ms - HOUR_MS)
         self.clock.stand(at_ms)
+        if not self.stopped:
+            self.tick()
 
     def tick(self):
         """Write ticks as the worker does, only sooner, and wait for what follows."""
@@ -152,45 +206,34 @@ class Stage(Governed):
         def reached():
             nonlocal written
             if time.monotonic() > written + AGAIN_S:
-                self.watch.undecided.update(self._control(ControlKind.TICK))
+                self.control(ControlKind.TICK)
                 written = time.monotonic()
-            return self._everywhere(lambda block: block["clock_after"] >= self.clock.now_ms)
+            newest = self.watch.newest
+            return self.watch.unread or (
+                len(newest) == PARTITIONS
+                and all(block["clock_after"] >= self.clock.now_ms for block in newest.values())
+            )
 
         self._until(reached, "the clock of every partition")
         self.settle()
 
     def settle(self):
         """Wait until every record that was appended, and every one it led to, is decided."""
-        while True:
+        while not self.stopped:
             self._until(self.watch.all_decided, "a verdict on everything")
             self.watch.read_up()
             if self.watch.all_decided():
                 return
 
-    def _everywhere(self, true_of):
-        newest = self.watch.newest
-        return len(newest) == PARTITIONS and all(map(true_of, newest.values()))
-
     def _until(self, condition, what):
         def met():
-            assert self.running, "the worker has left"
+            assert self.worker.running, "the worker has left"
             return condition()
 
         try:
             self.watch.until(met, what=what)
         except AssertionError as error:
             raise AssertionError(f"{error}; the worker says: {self.worker.log()[-3000:]}") from None
-
-    def _control(self, kind, **told):
-        """Write a control record to every partition; their places."""
-        headers = ((TICK_HEADER, b"test"),) if kind is ControlKind.TICK else ()
-        outgoing = []
-        for number in range(PARTITIONS):
-            record = {"kind": kind.value, "partition": number, **told}
-            value = codec.encode(record, codec.committed("control"), self._control_id)
-            key = str(number).encode()
-            outgoing.append(clients.Outgoing(names.CONTROL, value, key, headers, number))
-        return [Place(*place) for place in clients.deliver(self.producer, outgoing)]
 
 
 class StagedStack:
@@ -199,77 +242,82 @@ class StagedStack:
     partitions = PARTITIONS
 
     def __init__(self, stage, scenario):
-        self._stage, self._watch = stage, stage.watch
-        self._stopped = False
-        if not stage.running:
+        self._stage, self._scenario = stage, scenario
+        if not stage.worker.running:
             stage.start()
+        stage.let_go()
         start_ms = scenario.start.ms(0)
         self.staging = stage.staging(start_ms)
         self.raw_schema_id = stage.raw_schema_id
-        bundle = bundle_for(scenario, self.staging, f"scenario-{self.staging.tenant}")
+        bundle = bundle_for(scenario, self.staging, self._version("first"))
         self.policy = compile_policy(bundle)
-        # The clock runs while it leaps: what the broker has under way times out and is tried again.
         # What former runs left open falls due under their own policy
         stage.leap(start_ms + self.staging.later_ms - HOUR_MS)
         stage.in_force(bundle)
         stage.reach(start_ms + self.staging.later_ms)
-        self._before = {
-            id(log): len(log)
-            for log in (
-                self._watch.approved,
-                self._watch.blocks,
-                self._watch.sealed,
-                self._watch.stories,
-            )
+        watch = stage.watch
+        self._logs = {
+            names.APPROVED: watch.approved,
+            names.DECISIONS: watch.blocks,
+            names.DEAD_LETTER: watch.sealed,
+            names.ENTITY_STATUS: watch.stories,
+            names.ALERTS: watch.alerts,
         }
+        self._before = {topic: len(log) for topic, log in self._logs.items()}
 
     def pipe_bytes(self, topic, key, value, headers=None, partition=None, at_ms=None):
-        if at_ms is not None:
-            self._at(at_ms)
-        place = Place(
-            *self._stage.put(topic, key, value, headers=headers or (), partition=partition)
-        )
-        self._watch.undecided.add(place)
-        if not self._stopped:
-            self._stage.settle()
-        return place
-
-    def _at(self, at_ms):
-        if at_ms + self.staging.later_ms != self._stage.clock.now_ms:
+        if at_ms is not None and at_ms + self.staging.later_ms != self._stage.clock.now_ms:
             self.reach(at_ms)
+        put = self._stage.put(topic, key, value, headers=headers or (), partition=partition)
+        place = Place(*put)
+        self._stage.watch.undecided.add(place)
+        self._stage.settle()
+        return place
 
     def reach(self, at_ms):
         self._stage.reach(at_ms + self.staging.later_ms)
-        if not self._stopped:
-            self._stage.tick()
 
     def stop(self):
-        self._stopped = True
-        assert self._stage.worker.end() == 0, self._stage.worker.log()[-2000:]
+        self._stage.end()
 
     def start(self):
-        self._stopped = False
         self._stage.start()
         self._stage.tick()
 
+    def control(self, kind, **told):
+        self._stage.control(kind, **told)
+        self._stage.settle()
+
+    def activate_later(self, name):
+        version = self._version(name)
+        self._stage.in_force(later_bundle(self._scenario, name, self.staging, version))
+
+    def unread(self, topic, *, stalls):
+        if stalls:
+            self._stage.hang(topic)
+        else:
+            self._stage.let_go()
+            self._stage.tick()
+
     def records(self, topic):
-        records = {
-            names.APPROVED: self._watch.approved,
-            names.DECISIONS: self._watch.blocks,
-            names.ENTITY_STATUS: self._watch.stories,
-        }[topic]
-        found = map(self.staging.plain, self._since(records))
+        since = self._since(topic)
         if topic == names.DECISIONS:
-            return [self._own(block) for block in found]
-        return [record for record in found if record["tenant"] == "acme"]
+            return [self._own(self.staging.plain(block)) for block in since]
+        plain = map(self.staging.plain, since)
+        if topic == names.ALERTS:
+            return list(plain)
+        return [record for record in plain if record["tenant"] == TENANT]
 
     def letters(self):
-        return self._since(self._watch.sealed)
+        return self._since(names.DEAD_LETTER)
 
-    def _since(self, log):
-        return log[self._before[id(log)] :]
+    def _since(self, topic):
+        return self._logs[topic][self._before[topic] :]
 
     def _own(self, block):
         """The block without what became of other tenants' records."""
-        rows = [row for row in block["transitions"] if row["entity"].startswith("acme/")]
-        return block | {"transitions": rows}
+        own = [row for row in block["transitions"] if row["entity"].startswith(f"{TENANT}/")]
+        return block | {"transitions": own}
+
+    def _version(self, name):
+        return f"{self.staging.tenant}-{name}"

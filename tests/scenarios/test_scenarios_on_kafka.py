@@ -25,6 +25,8 @@ def stage():
 
 @pytest.mark.parametrize(("scenario", "variant"), variants())
 def test_scenario(stage, scenario, variant):
+    if variant.in_memory_only is not None:
+        pytest.skip(variant.in_memory_only)
     problems = scenarios.run(
         scenario, variant, partial(StagedStack, stage), orders=scenarios.as_written
     )
