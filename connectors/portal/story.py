@@ -342,7 +342,7 @@ def _stop(
 ) -> Stop:
     place = _place(stop, tenant, wording)
     site = wording.site(tenant, stop["location"])
-    there = [fact for fact in facts if fact.stands and _at(fact, place)]
+    there = [fact for fact in facts if fact.stands and _at(fact, place) and _happens(fact, wording)]
     newest = max(there, key=lambda fact: fact.current.occurred.at, default=None)
     return Stop(
         place=place,
@@ -351,6 +351,12 @@ def _stop(
         provisional=newest is not None and newest.state == "provisional",
         occurred=None if newest is None else newest.current.occurred,
     )
+
+
+def _happens(fact: Milestone, wording: Wording) -> bool:
+    """Whether a fact happens at its place: a plan only speaks of it."""
+    kind = wording.kind(fact.event_type)
+    return kind is None or not kind.sets_plan
 
 
 def _at(fact: Milestone, place: Place) -> bool:

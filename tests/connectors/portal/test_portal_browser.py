@@ -11,6 +11,7 @@ import pytest
 from portal_cluster import until
 from portal_records import T0, approved
 from portal_site import PortalSite
+from portal_turns import turns
 from portal_world import CARRIER, GOAL
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -119,6 +120,7 @@ return poor;
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
 def test_pages_fit_read_well_and_break_no_policy(browser, served, tmp_path, size, scheme):
+    served.add(*turns(served.now))
     view(browser, size, scheme)
     for name, path in {
         "home": "/",
@@ -127,6 +129,13 @@ def test_pages_fit_read_well_and_break_no_policy(browser, served, tmp_path, size
         "order": "/orders/80001234",
         "search": "/search?q=SHP",
         "nothing": "/search?q=zzzz",
+        "split": "/shipments/SHP-7000",
+        "part": "/shipments/SHP-7000-A",
+        "unheard": "/shipments/SHP-7000-B",
+        "cancelled": "/orders/80007000",
+        "moved": "/shipments/SHP-7100",
+        "taken-back": "/shipments/SHP-7200",
+        "again": "/shipments/SHP-7300",
     }.items():
         browser.get(served.base + path)
         browser.save_screenshot(str(tmp_path / f"{name}.png"))

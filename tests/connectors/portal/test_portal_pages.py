@@ -6,6 +6,8 @@ import re
 
 import pytest
 from portal_records import T0, approved, entity_status
+from portal_site import PortalSite
+from portal_turns import turns
 from portal_world import settle
 
 from connectors.portal.writer import StoreWriter
@@ -34,6 +36,54 @@ def test_a_story_is_complete_without_a_script(site):
     ):
         assert said in page, said
     assert page.count("<h1") == 1
+
+
+def words(site, path):
+    """A page as it is read: without markup, blanks as one."""
+    page = re.sub(r"<[^>]+>", " ", site.ask(path).text)
+    return re.sub(r"\s+([.,])", r"\1", " ".join(page.split()))
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/shipments/SHP-7000", "was split into SHP-7000-A and SHP-7000-B."),
+        ("/shipments/SHP-7000", "Split into SHP-7000-A Delivered SHP-7000-B"),
+        ("/shipments/SHP-7000-A", "This is a part of SHP-7000, which was split."),
+        ("/shipments/SHP-7000-B", "Part of SHP-7000 Transport ordered"),
+        ("/orders/80007000", "Picked Cancelled"),
+        ("/orders/80007000", "What had happened by then stays as it is."),
+        ("/orders/80007000", "Was 40 pieces, complete."),
+        ("/shipments/SHP-7100", "Something moved after the cancellation"),
+        ("/shipments/SHP-7100", "Shipped After cancellation"),
+        ("/shipments/SHP-7200", "taken back by Operations desk,"),
+        ("/shipments/SHP-7200", "Had been taken back"),
+        ("/shipments/SHP-7200", "by the operations desk, before it was judged"),
+        ("/shipments/SHP-7300", "An earlier shipment had this number"),
+    ],
+)
+def test_a_turn_of_the_story_is_told(site, path, said):
+    site.add(*turns(site.now))
+    assert said in words(site, path)
+
+
+def test_what_was_taken_back_is_struck(site):
+    site.add(*turns(site.now))
+    assert "<s>Problem reported</s>" in site.ask("/shipments/SHP-7200").text
+
+
+PERSONAL = ("Ana Perez", "the driver phoned from the gate", "Ben Okafor")
+
+
+@pytest.mark.parametrize("path", ["/shipments/SHP-7200", "/api/shipments/SHP-7200"])
+def test_a_customer_reads_no_persons_name_and_staff_do(site, tmp_path, path):
+    site.add(*turns(site.now))
+    assert not [name for name in PERSONAL if name in site.ask(path).text]
+
+    for_staff = PortalSite(tmp_path, MILEPOST_PORTAL_STAFF="true")
+    answer = for_staff.ask(path).text
+    for_staff.close()
+    assert [name for name in PERSONAL if name in answer] == list(PERSONAL)
 
 
 def test_what_is_under_review_is_not_the_status(site):

@@ -148,6 +148,11 @@ def test_a_stop_says_what_happened_there():
     assert told.stops[0].zone == "America/Chicago"
 
 
+def test_a_plan_is_nothing_that_happened_at_its_stops():
+    told = tell(approved("shipment.tendered"), approved("shipment.changed", 2, document="V2"))
+    assert [stop.milestone for stop in told.stops] == [None, None]
+
+
 def test_a_link_leads_on_only_where_there_is_a_page():
     key = Key("acme", "order", "8 0/1")
     summary = entity_status(
