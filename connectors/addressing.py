@@ -47,6 +47,11 @@ class Addressing:
         """Whether the bundle has this platform."""
         return platform in self._topics
 
+    def tells_watermarks(self, platform: str) -> bool:
+        """Whether the bundle has this platform's source say up to when it is complete."""
+        known = self._policy.platforms.get(platform)
+        return known is not None and known.watermarks
+
     def address(self, record: Record) -> Address:
         """Topic and key of a raw event.
 

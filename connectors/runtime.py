@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -171,8 +171,22 @@ class Runtime:
     """Drives one source until it is told to stop, or once through what is there."""
 
     def __init__(
-        self, publisher: Publisher, stop: threading.Event, metrics: Metrics | None = None
+        self,
+        publisher: Publisher,
+        stop: threading.Event,
+        metrics: Metrics | None = None,
+        swept: Callable[[int], None] = lambda _began_ms: None,
     ) -> None:
+        """Prepare it.
+
+        Args:
+            publisher: where documents go.
+            stop: ends it.
+            metrics: counts what is delivered.
+            swept: told when a look at the source began (ms UTC) that left nothing waiting.
+
+        """
+        self._swept = swept
         self._publisher = publisher
         self._stop = stop
         self._metrics = metrics or Metrics()
@@ -195,11 +209,14 @@ class Runtime:
         try:
             self.status.state = State.RUNNING
             while not self._stop.is_set():
+                began_ms = time.time_ns() // 1_000_000
                 for document in source.documents():
                     self._carry(source, document, log)
                     if self._stop.is_set():
                         break
                 self.status.waiting = source.waiting()
+                if not self.status.waiting and not self._stop.is_set():
+                    self._swept(began_ms)
                 if once and not self.status.waiting:
                     break
                 self._stop.wait(poll_ms / 1000)

@@ -116,6 +116,12 @@ class Settings(BaseModel):
         le=600_000,
         description="How often the mailbox looks; a file unchanged between two looks is complete",
     )
+    watermark_interval_ms: int = Field(
+        60_000,
+        ge=1_000,
+        le=86_400_000,
+        description="How often a source says at most up to when a platform has told everything",
+    )
     partners_dir: Path | None = Field(
         None, description="Folder of partner profiles. Empty: the one that ships with Milepost"
     )

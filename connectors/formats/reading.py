@@ -84,6 +84,9 @@ def raw_event(**given: Any) -> Record:
         "stops": [],
         "references": [],
         "attributes": {},
+        "shipments": [],
+        "stated_by": None,
+        "remark": None,
         **given,
     }
 

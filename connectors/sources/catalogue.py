@@ -23,6 +23,7 @@ from connectors.sources.checkpoint import Checkpoint
 from connectors.sources.mailbox import Mailbox
 from connectors.sources.signature import Secret, secrets
 from connectors.sources.webhook import Webhook
+from connectors.watermarks import Watermarks
 from pipeline.contract.bundle import load_bundle
 from pipeline.kafka.registry import Registry
 from pipeline.settings import Settings
@@ -111,7 +112,15 @@ def run_mailbox(
         stopped_by_signals(stop),
     ):
         publisher = Publisher(settings, where.bootstrap, registry, addressing)
-        runtime = Runtime(publisher, stop, metrics)
+        watermarks = Watermarks(settings, where.bootstrap, registry, "source mailbox")
+        speakers = {profile.platform for profile in partners.profiles}
+        telling = sorted(filter(addressing.tells_watermarks, speakers))
+
+        def swept(began_ms: int) -> None:
+            if mailbox.complete():
+                watermarks.tell_quietly(telling, began_ms)
+
+        runtime = Runtime(publisher, stop, metrics, swept)
         runtime.run(mailbox, once=once, poll_ms=settings.mailbox_poll_ms)
 
 
@@ -134,7 +143,12 @@ def run_webhook(
     ):
         publisher = Publisher(settings, where.bootstrap, registry, addressing)
         webhook = Webhook(
-            publisher, addressing, known, allowed_hosts=hosts_allowed(settings), metrics=metrics
+            publisher,
+            addressing,
+            known,
+            watermarks=Watermarks(settings, where.bootstrap, registry, "source webhook"),
+            allowed_hosts=hosts_allowed(settings),
+            metrics=metrics,
         )
         webhook.app.stop = stop
         serve(webhook.app, host=settings.host, port=settings.webhook_port, ready=ready)

@@ -128,6 +128,10 @@ class Mailbox:
         """Files that are there, those apart that can't be read."""
         return sum(self._unreadable.get(name) != look for name, look in self._look().items())
 
+    def complete(self) -> bool:
+        """Whether every file that is there has been read: none waits, none can't be read."""
+        return not self._look()
+
     def close(self) -> None:
         """Let go of the checkpoint."""
         self._checkpoint.close()

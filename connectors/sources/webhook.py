@@ -9,7 +9,8 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
@@ -22,8 +23,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from connectors.addressing import Addressing, UnaddressableError
 from connectors.protocols import ConfigurationError, Record
 from connectors.runtime import Publisher, RefusedError, State, Status
+from connectors.sources import heartbeat
 from connectors.sources.event_model import event_model, to_record
 from connectors.sources.signature import Secret, genuine
+from connectors.watermarks import NotAllowedError, Watermarks
 from pipeline.kafka.errors import UnreachableError
 from pipeline.telemetry.metrics import Metrics
 from pipeline.web.app import Application, Health, build_app
@@ -100,6 +103,7 @@ class Webhook:
         addressing: Addressing,
         secrets: Sequence[Secret],
         *,
+        watermarks: Watermarks | None = None,
         allowed_hosts: frozenset[str] | None = None,
         clock: Callable[[], float] = time.time,
         metrics: Metrics | None = None,
@@ -110,6 +114,7 @@ class Webhook:
             publisher: where events go.
             addressing: which platforms there are.
             secrets: who may post; see `signature.secrets`.
+            watermarks: where heartbeats go; None: there are none.
             allowed_hosts: host names that it answers to; None: every name.
             clock: seconds since 1970.
             metrics: counts what is delivered.
@@ -119,6 +124,7 @@ class Webhook:
         self._metrics = metrics or Metrics()
         self._addressing = addressing
         self._secrets = tuple(secrets)
+        self._watermarks = watermarks
         self._clock = clock
         self._remembered = _Remembered()
         self._open = 0
@@ -152,6 +158,22 @@ class Webhook:
                 503: {"description": "Kafka or the registry is away: post it again"},
             },
         )
+        app.add_api_route(
+            "/webhooks/{platform}/heartbeat",
+            self._heartbeat,
+            methods=["POST"],
+            status_code=202,
+            summary="Say up to when a platform has posted everything",
+            openapi_extra={"parameters": _signed(), **heartbeat.documented()},
+            responses={
+                401: {"description": "Not signed with a secret of this platform, or too long ago"},
+                404: {"description": "The policy has no such platform"},
+                422: {"description": "The body can't be used; `field` and `detail` say why"},
+                429: {"description": "Too many requests at once: post the next one"},
+                501: {"description": "Nobody listens to this platform's heartbeats"},
+                503: {"description": "Kafka or the registry is away: post the next one"},
+            },
+        )
         return app
 
     def _health(self) -> Health:
@@ -160,6 +182,17 @@ class Webhook:
 
     async def _post(self, platform: str, request: Request) -> Response:
         """Signed events of a platform; 202 once Kafka has acknowledged all of them."""
+        with self._admitted():
+            return await self._accept(platform, request)
+
+    @contextmanager
+    def _admitted(self) -> Iterator[None]:
+        """Room for one more request.
+
+        Raises:
+            Problem: there is none.
+
+        """
         if self._open >= OPEN_MAX:
             raise Problem(
                 429,
@@ -171,11 +204,33 @@ class Webhook:
             )
         self._open += 1
         try:
-            return await self._accept(platform, request)
+            yield
         finally:
             self._open -= 1
 
     async def _accept(self, platform: str, request: Request) -> Response:
+        body = await self._authentic(platform, request)
+        message_id = request.headers["webhook-id"]
+        message = self._remembered.message(platform, message_id, body)
+        async with message.lock:
+            if message.events is not None:
+                return _answer(200, message.events, repeated=True)
+            try:
+                events = self._parsed(platform, body)
+                await self._deliver(events)
+            except BaseException:
+                self._remembered.forget(platform, message_id)
+                raise
+            message.events = len(events)
+        return _answer(202, len(events), repeated=False)
+
+    async def _authentic(self, platform: str, request: Request) -> bytes:
+        """The body of a request that a known platform has signed.
+
+        Raises:
+            Problem: it has not, or the platform is unknown.
+
+        """
         body = await _body(request)
         message_id = request.headers.get("webhook-id", "")
         if len(message_id) > _ID_CHARACTERS_MAX or not genuine(
@@ -198,18 +253,24 @@ class Webhook:
                 "platform added to policy/platforms.yaml.",
                 extra={"field": "platform"},
             )
-        message = self._remembered.message(platform, message_id, body)
-        async with message.lock:
-            if message.events is not None:
-                return _answer(200, message.events, repeated=True)
-            try:
-                events = self._parsed(platform, body)
-                await self._deliver(events)
-            except BaseException:
-                self._remembered.forget(platform, message_id)
-                raise
-            message.events = len(events)
-        return _answer(202, len(events), repeated=False)
+        return body
+
+    async def _heartbeat(self, platform: str, request: Request) -> Response:
+        """A platform's word up to when it has posted everything; 202 once Kafka has it."""
+        with self._admitted():
+            body = await self._authentic(platform, request)
+        complete_to = heartbeat.read(body, int(self._clock() * 1000))
+        if self._watermarks is None or not self._addressing.tells_watermarks(platform):
+            raise heartbeat.not_wanted(platform)
+        try:
+            written = await to_thread.run_sync(self._watermarks.tell, platform, complete_to)
+        except UnreachableError as error:
+            self._trouble(str(error))
+        except NotAllowedError as error:
+            _log.warning("watermarks can't be told", why=str(error))
+            raise heartbeat.not_wanted(platform) from None
+        self.status.state, self.status.trouble = State.RUNNING, None
+        return Response(orjson.dumps({"written": written}), 202, media_type="application/json")
 
     def _parsed(self, platform: str, body: bytes) -> list[Record]:
         """The events of a body.
@@ -365,16 +426,20 @@ def _answer(status: int, events: int, *, repeated: bool) -> Response:
     return Response(body, status, media_type="application/json")
 
 
+def _signed() -> list[dict[str, Any]]:
+    """What OpenAPI says about the headers of a signed request."""
+    return [
+        {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
+        for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+    ]
+
+
 def _documented() -> dict[str, Any]:
     """What OpenAPI says about the body and the headers."""
     schema = event_model().model_json_schema()
     event = _inlined(schema, schema.pop("$defs", {}))
-    headers = ("webhook-id", "webhook-timestamp", "webhook-signature")
     return {
-        "parameters": [
-            {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
-            for name in headers
-        ],
+        "parameters": _signed(),
         "requestBody": {
             "required": True,
             "content": {

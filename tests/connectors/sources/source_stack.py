@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -43,8 +44,8 @@ def prepare(stack):
 class Tap:
     """Reads what is added to a topic from now on."""
 
-    def __init__(self, stack, topic):
-        self._topic = topic
+    def __init__(self, stack, topic, schema=SCHEMA):
+        self._topic, self._schema = topic, schema
         self._consumer = clients.consumer(SETTINGS, stack.bootstrap, "test-tap", "error")
         partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
         self._next = {number: self._high(number) for number in sorted(partitions)}
@@ -71,9 +72,22 @@ class Tap:
             message = self._consumer.poll(0.2)
             if message is not None and message.error() is None:
                 self._next[message.partition()] = message.offset() + 1
-                event = codec.decode(message.value(), SCHEMA)
+                event = codec.decode(message.value(), self._schema)
                 found.append(Found(message.key().decode(), message.partition(), len(ends), event))
         return found
 
     def close(self):
         self._consumer.close()
+
+
+def telling_bundle(folder, *platforms):
+    """A copy of the policy in which some platforms say up to when they are complete."""
+    shutil.copytree(ROOT / "policy", folder)
+    path = folder / "platforms.yaml"
+    text = path.read_text("utf-8")
+    for name in platforms:
+        row = f"  - name: {name}\n"
+        assert row in text
+        text = text.replace(row, f"{row}    watermarks: true\n")
+    path.write_text(text, "utf-8")
+    return folder

@@ -13,7 +13,7 @@ import time
 
 import httpx
 import pytest
-from source_stack import ROOT, SCHEMA, SETTINGS, Tap, prepare
+from source_stack import ROOT, SCHEMA, SETTINGS, Tap, prepare, telling_bundle
 
 from connectors.addressing import Addressing
 from connectors.formats.reading import raw_event
@@ -21,7 +21,7 @@ from connectors.protocols import ConfigurationError
 from connectors.runtime import Publisher, RefusedError
 from connectors.sources.catalogue import Addresses, run_source
 from connectors.sources.signature import sign
-from pipeline.contract import codec
+from pipeline.contract import codec, names
 from pipeline.contract.bundle import load_bundle
 from pipeline.governance.identity import partition_of
 from pipeline.kafka.errors import UnreachableError
@@ -86,6 +86,57 @@ def test_real_files_reach_their_raw_topic(where, tap, tmp_path):
     assert {item.event["native_status"] for item in found} == {"AF", "D1"}
     archived = {path.name for path in (tmp_path / "mailbox/archive").iterdir()}
     assert {path.name for path in SAMPLES} <= archived
+
+
+@pytest.fixture
+def control(where):
+    """What is added to the control topic."""
+    made = Tap(where, names.CONTROL, codec.committed("control"))
+    yield made
+    made.close()
+
+
+def test_a_mailbox_that_has_read_everything_says_so_on_every_partition(where, control, tmp_path):
+    policy = telling_bundle(tmp_path / "policy", "carrier-scac")
+    settings = Settings(state_dir=tmp_path, policy_dir=policy, mailbox_poll_ms=50)
+    (tmp_path / "mailbox").mkdir()
+    (tmp_path / "mailbox" / SAMPLES[0].name).write_bytes(SAMPLES[0].read_bytes())
+    before_ms = time.time_ns() // 1_000_000
+    run_source("mailbox", settings, where, once=True)
+    after_ms = time.time_ns() // 1_000_000
+    found = control.rest()
+    assert [item.event["kind"] for item in found] == ["WATERMARK"] * found[0].partitions
+    assert sorted((item.key, item.partition, item.event["partition"]) for item in found) == [
+        (str(number), number, number) for number in range(found[0].partitions)
+    ]
+    assert {item.event["platform"] for item in found} == {"carrier-scac"}
+    (complete_to,) = {item.event["complete_to"] for item in found}
+    assert before_ms <= complete_to <= after_ms
+
+
+def test_a_mailbox_says_nothing_of_a_platform_that_is_not_asked_to(where, control, tmp_path):
+    settings = Settings(state_dir=tmp_path, mailbox_poll_ms=50)
+    run_source("mailbox", settings, where, once=True)
+    assert control.rest() == []
+
+
+def test_a_heartbeat_is_a_watermark_on_every_partition(where, control, tmp_path):
+    policy = telling_bundle(tmp_path / "policy", "tms-na")
+    settings = webhook_settings(tmp_path).model_copy(update={"policy_dir": policy})
+    served = Served(settings, where)
+    try:
+        body = {"complete_to": "2026-03-01T08:00:00-08:00"}
+        answer = served.post(body, "h1", path="/heartbeat")
+        assert (answer.status_code, answer.json()) == (202, {"written": True})
+        found = control.rest()
+        assert len(found) == found[0].partitions
+        told = {(item.event["platform"], item.event["complete_to"]) for item in found}
+        assert told == {("tms-na", 1_772_380_800_000)}
+        again = served.post(body, "h2", path="/heartbeat")
+        assert again.json() == {"written": False}
+        assert control.rest() == []
+    finally:
+        served.close()
 
 
 def until(condition, seconds=30):
@@ -153,7 +204,7 @@ class Served:
         self._url.append(url)
         self._ready.set()
 
-    def post(self, events, message_id, platform="tms-na", timeout_s=60):
+    def post(self, events, message_id, platform="tms-na", timeout_s=60, path=""):
         body, at = json.dumps(events).encode(), str(int(time.time()))
         headers = {
             "content-type": "application/json",
@@ -161,7 +212,7 @@ class Served:
             "webhook-timestamp": at,
             "webhook-signature": sign(KEY, message_id, at, body),
         }
-        url = f"{self._url[0]}/webhooks/{platform}"
+        url = f"{self._url[0]}/webhooks/{platform}{path}"
         return httpx.post(url, content=body, headers=headers, timeout=timeout_s)
 
     def close(self):
