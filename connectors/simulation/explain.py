@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from connectors.simulation.before import LABELS
 from connectors.simulation.hard_cases import pro_number
-from connectors.simulation.platforms import PORTAL
 from connectors.simulation.shown import TOLERANCE_MS, Shown
 from connectors.simulation.statement import Record, Statement
 from connectors.simulation.tellers import KINDS, Case, Kind, Told, at
@@ -193,9 +192,9 @@ def _said(case: Case) -> list[Said]:
         )
         if meant.event_type is None or meant.retracts or event["retracts"]:
             continue
-        # The old portal's one table for all: only a contest about its SHIPPED needs it
+        # What the old portal's one table for all takes for this milestone, and believes
         mistaken = (
-            case.statement.platform == PORTAL
+            event["occurred"] == case.old_ms
             and LABELS.get(event["native_status"]) == standing["event_type"]
         )
         about = None if statement.about is None else statement.about.event_type
