@@ -67,7 +67,8 @@ class Inputs:
     """Every input there is: the declared ones, and those of the platforms of each known bundle.
 
     A new platform's topic is read as soon as its bundle is activated, without a rebalance. One that
-    can't be read is asked for again, and meanwhile its records wait where they are.
+    can't be read is asked for again; until then its records wait where they are, and so does the
+    clock: nobody is silent whom nobody has read.
 
     Args:
         declared: inputs that topics.yaml declares.
@@ -76,7 +77,9 @@ class Inputs:
 
     def __init__(self, declared: frozenset[str]) -> None:
         self.topics = declared
-        self._wanted = declared
+        """Those that are read."""
+        self.wanted = declared
+        """Those that are to be read."""
         self._again = 0.0
 
     def extend(
@@ -94,9 +97,9 @@ class Inputs:
         writers = (platform for policy in policies for platform in policy.platforms.values())
         wanted = self.topics.union(*(platform.topics for platform in writers))
         now = time.monotonic()
-        if wanted == self.topics or (wanted == self._wanted and now < self._again):
+        if wanted == self.topics or (wanted == self.wanted and now < self._again):
             return
-        self._wanted, self._again = wanted, now + INPUTS_AGAIN_S
+        self.wanted, self._again = wanted, now + INPUTS_AGAIN_S
         set_inputs(wanted).add_done_callback(self._answered)
 
     def _answered(self, answer: Future[frozenset[str]]) -> None:
@@ -165,9 +168,9 @@ class Decider:
         )
         self._lookups.expire(everything=replayed)
         self._inputs.extend(self._lookups.policies.values(), self._set_inputs)
-        if self._inputs.topics != self._surroundings.inputs:
-            topics = self._inputs.topics
-            self._surroundings = dataclasses.replace(self._surroundings, inputs=topics)
+        if self._inputs.wanted != self._surroundings.inputs:
+            wanted = self._inputs.wanted
+            self._surroundings = dataclasses.replace(self._surroundings, inputs=wanted)
         return {number: await self._part(part) for number, part in batch.parts.items()}
 
     async def _part(self, part: PartitionBatch[PartitionState]) -> Decided | Deferred:
