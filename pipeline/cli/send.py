@@ -79,8 +79,8 @@ def _judged(event: Record, entry: Entry | None) -> str:
     row = entry.verdict
     lines = [f"{event['event_id']}: {entry.fate} ({entry.reason}): {meaning(entry.reason)}."]
     lines.append(f"  entity       {row['entity'] or 'not known'}")
-    said = f"{event['native_status']} of {event['platform']}"
-    lines.append(f"  said         {said}, {entry.event_type or 'which means nothing known'}")
+    means = f", which means {entry.event_type}" if entry.event_type else ""
+    lines.append(f"  said         {event['native_status']} of {event['platform']}{means}")
     if row["rule"]:
         lines.append(f"  rule         {row['rule']} of bundle {entry.policy_version}")
     if row["revision"]:

@@ -119,9 +119,12 @@ def _told(story: Story, letters: Mapping[clients.Position, Letter]) -> Iterator[
 def _entry(entry: Entry, letter: Letter | None, width: int | None) -> Iterator[str]:
     row = entry.verdict
     who = row["platform"] or entry.topic
-    what = entry.event_type or "something that means nothing known"
+    what = f": {entry.what}" if entry.what else ""
     named = row["claim"] or f"{entry.topic}[{entry.partition}]@{entry.offset}"
-    yield from wrapped(f"{iso(row['received'])}  {who}: {what}  ({named})", "  ", width)
+    yield from wrapped(f"{iso(row['received'])}  {who}{what}  ({named})", "  ", width)
+    stated = [] if row["occurred"] is None else [f"stated {iso(row['occurred'])}"]
+    stated += [f"rule {row['rule']} of bundle {entry.policy_version}"] if row["rule"] else []
+    yield from wrapped("; ".join(stated), "      ", width) if stated else ()
     why = f"{row['disposition']}: {meaning(row['reason'])}"
     if letter is not None and row["disposition"] == Disposition.DEAD_LETTERED:
         why += f": {letter.detail}"
@@ -130,6 +133,7 @@ def _entry(entry: Entry, letter: Letter | None, width: int | None) -> Iterator[s
     yield from wrapped(why, "      ", width)
     for moved in entry.transitions:
         then = f"then {moved['after']} ({iso(moved['published'])}): {meaning(moved['reason'])}"
+        then += f" (rule {moved['rule']})" if moved["rule"] not in {"", row["rule"]} else ""
         yield from wrapped(then, "      ", width)
     if letter is not None:
         yield f"      see `milepost dead-letters show {letter.name}`"

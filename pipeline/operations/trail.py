@@ -28,6 +28,16 @@ CLOSE_MAX: Final = 3
 REROUTED: Final = "rerouted"
 _OWN_KEY: Final = b"\0partition"
 _DEAD: Final = b"dead_lettered"
+_OWN_RECORDS: Final = {
+    names.LINKS: "a link between entities",
+    names.CONTROL: "a control record",
+}
+"""Inputs that Milepost writes itself: what a record of each is."""
+_OWN_RECORDS: Final = {
+    names.LINKS: "a link between entities",
+    names.CONTROL: "a control record",
+}
+"""Inputs that Milepost writes itself: what a record of each is."""
 
 
 class Entry(NamedTuple):
@@ -58,6 +68,16 @@ class Entry(NamedTuple):
         return str(self.transitions[-1]["event_type"] if self.transitions else "") or str(
             self.verdict["event_type"]
         )
+
+    @property
+    def what(self) -> str:
+        """What the record is or said; empty where the ledger has no meaning of it."""
+        return _OWN_RECORDS.get(self.topic) or self.event_type
+
+    @property
+    def what(self) -> str:
+        """What the record is or said; empty where the ledger has no meaning of it."""
+        return _OWN_RECORDS.get(self.topic) or self.event_type
 
     @property
     def place(self) -> Position:

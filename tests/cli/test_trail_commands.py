@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from governed_stack import until
 
 pytestmark = pytest.mark.kafka
 
@@ -79,6 +80,43 @@ def test_a_story_is_told_for_a_person(governed, milepost, send, shipment):
     assert "see `milepost dead-letters show" in told.out
     assert "it waits until 20" in told.out
     assert "Published:" in told.out
+
+
+def test_a_story_has_what_was_stated_and_by_which_rule_it_was_judged(
+    governed, milepost, send, shipment
+):
+    name = governed.name("E")
+    sent = send(said(name, shipment, "DELIVERED"))
+    assert "said         DELIVERED of tms-na, which means delivered" in sent.out
+    told = milepost("audit", "show", name)
+    assert f"tms-na: delivered  ({name})" in told.out
+    assert "      stated 2026-06-01 08:00:00Z; rule transport-na of bundle " in told.out
+
+
+def test_what_has_no_meaning_in_the_ledger_is_given_none(governed, milepost, send, shipment):
+    name, chatter = governed.name("E"), governed.name("E")
+    send(said(name, shipment, "DELIVERED"))
+    sent = send(said(name, shipment, "DELIVERED"))
+    assert f"{name}: duplicate (repeated)" in sent.out
+    assert "  said         DELIVERED of tms-na\n" in sent.out
+    sent = send(said(chatter, shipment, "L1", platform="carrier-redline"))
+    assert f"{chatter}: ignored (not_a_milestone)" in sent.out
+    told = milepost("audit", "show", shipment)
+    assert f"  tms-na  ({name})\n" in told.out
+    assert f"  carrier-redline  ({chatter})\n" in told.out
+    assert "means nothing" not in sent.out + told.out
+
+
+def test_a_link_is_called_a_link(governed, milepost, send, shipment):
+    order = governed.name("SO")
+    send(said(governed.name("E"), shipment, "TENDERED", orders=[order]))
+
+    def linked():
+        told = milepost("audit", "show", f"acme/order/{order}")
+        return told.out if told.code == 0 else ""
+
+    told = until(linked, what="the link")
+    assert "logistics.links.v1: a link between entities  (logistics.links.v1[" in told
 
 
 def test_a_story_is_one_document(governed, milepost, send, shipment):
