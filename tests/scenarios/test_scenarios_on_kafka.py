@@ -7,6 +7,7 @@ driver tries all of them.
 from functools import partial
 
 import pytest
+from audience import read
 from broker_clock import LIBRARY, MISSING
 from real_stack import Stage, StagedStack
 from test_scenarios import variants
@@ -28,7 +29,7 @@ def test_scenario(stage, scenario, variant):
     if variant.in_memory_only is not None:
         pytest.skip(variant.in_memory_only)
     problems = scenarios.run(
-        scenario, variant, partial(StagedStack, stage), orders=scenarios.as_written
+        scenario, variant, partial(StagedStack, stage), orders=scenarios.as_written, readers=read
     )
     assert not problems, "\n" + "\n".join(problems)
 
