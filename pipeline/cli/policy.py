@@ -128,7 +128,7 @@ def explain(
 ) -> None:
     """Take a claim through every step of the policy, offline."""
     with explained():
-        steps = explaining.explain(_load(folder).bundle, read_events(file))
+        steps = explaining.explain(_load(folder), read_events(file))
         if as_json:
             document({"events": [step.document() for step in steps]})
             return

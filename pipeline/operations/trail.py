@@ -33,11 +33,6 @@ _OWN_RECORDS: Final = {
     names.CONTROL: "a control record",
 }
 """Inputs that Milepost writes itself: what a record of each is."""
-_OWN_RECORDS: Final = {
-    names.LINKS: "a link between entities",
-    names.CONTROL: "a control record",
-}
-"""Inputs that Milepost writes itself: what a record of each is."""
 
 
 class Entry(NamedTuple):
@@ -68,11 +63,6 @@ class Entry(NamedTuple):
         return str(self.transitions[-1]["event_type"] if self.transitions else "") or str(
             self.verdict["event_type"]
         )
-
-    @property
-    def what(self) -> str:
-        """What the record is or said; empty where the ledger has no meaning of it."""
-        return _OWN_RECORDS.get(self.topic) or self.event_type
 
     @property
     def what(self) -> str:

@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
 from pipeline.contract import names
-from pipeline.contract.bundle import Bundle
+from pipeline.contract.bundle import LoadedBundle
 from pipeline.contract.policy_tables import compile_policy
 from pipeline.governance.claims import Claim, Origin, RawEvent
 from pipeline.governance.entity import Entity
-from pipeline.governance.identity import partition_of
+from pipeline.governance.identity import REFERENCE, partition_of
 from pipeline.governance.occurrence import place_of
-from pipeline.governance.policy import Policy
+from pipeline.governance.placement import Placed, RefusedError, locate
+from pipeline.governance.policy import Platform, Policy
 from pipeline.governance.reasons import MEANINGS, Reason
 from pipeline.governance.standing import authority
 from pipeline.testing.driver import TopologyDriver
@@ -67,18 +68,18 @@ class Explained(NamedTuple):
         return "\n".join(lines)
 
 
-def explain(bundle: Bundle, events: Sequence[Record]) -> list[Explained]:
+def explain(loaded: LoadedBundle, events: Sequence[Record]) -> list[Explained]:
     """Take events through the policy, each after the ones before it.
 
     Args:
-        bundle: the policy.
+        loaded: the policy, with the lines of its files.
         events: raw events as plain dictionaries, ms UTC.
 
     """
-    policy = compile_policy(bundle)
+    policy = compile_policy(loaded.bundle)
     newest = max((event["occurred"] for event in events), default=0)
     driver = TopologyDriver([policy], start_ms=max(newest, _now(events)))
-    return [_one(driver, policy, event) for event in events]
+    return [_one(driver, policy, loaded, event) for event in events]
 
 
 def iso(milliseconds: int) -> str:
@@ -90,8 +91,8 @@ def _now(events: Sequence[Record]) -> int:
     return max((event["recorded"] or 0 for event in events), default=0)
 
 
-def _one(driver: TopologyDriver, policy: Policy, event: Record) -> Explained:
-    steps = _steps(driver, policy, event)
+def _one(driver: TopologyDriver, policy: Policy, loaded: LoadedBundle, event: Record) -> Explained:
+    steps = _steps(driver, policy, loaded, event)
     platform = policy.platforms.get(event["platform"])
     topic = min(platform.topics) if platform else names.raw_topic(event["platform"])
     marks = {name: len(driver.records(name)) for name in (names.DECISIONS, names.APPROVED)}
@@ -119,7 +120,9 @@ def _one(driver: TopologyDriver, policy: Policy, event: Record) -> Explained:
     )
 
 
-def _steps(driver: TopologyDriver, policy: Policy, event: Record) -> list[tuple[str, str]]:
+def _steps(
+    driver: TopologyDriver, policy: Policy, loaded: LoadedBundle, event: Record
+) -> list[tuple[str, str]]:
     platform = policy.platforms.get(event["platform"])
     if platform is None:
         return [("platform", f"{event['platform']} is not in bundle {policy.version}")]
@@ -127,8 +130,11 @@ def _steps(driver: TopologyDriver, policy: Policy, event: Record) -> list[tuple[
     steps = [("platform", f"{platform.name}, {platform.role}"), ("key", key)]
     entity = driver.states[partition_of(key.encode(), driver.partitions)].open(key)
     body = cast("RawEvent", event)
+    origin = Origin(min(platform.topics), 0, 0, driver.now_ms)
+    claim = Claim(body, origin, 0, b"", entity.name.tenant)
+    placed = _placed(policy, entity, claim, platform)
     place = place_of(policy, platform, entity, body)
-    where = place.canonical or "not known"
+    where = (placed and placed.spoken.place) or place.canonical or "not known"
     steps.append(("place", f"{where}, role {place.role or 'not known'}"))
     meant = policy.resolve_status(
         platform,
@@ -143,22 +149,34 @@ def _steps(driver: TopologyDriver, policy: Policy, event: Record) -> list[tuple[
         why = "depends on the stop's role" if meant.needs_role else "is not mapped"
         return [*steps, ("dialect", f"{said} {why}")]
     steps.append(("dialect", f"{said} means {meant.event_type}"))
-    kind = policy.catalogue.get(meant.event_type)
-    if kind is not None:
-        region = policy.region_of(body["stop"], place.site) or entity.region
-        steps.append(("region", region or "not known"))
-        steps.append(("authority", _authority(policy, entity, body, meant.event_type, region)))
+    if placed is not None:
+        region = placed.spoken.region or entity.region
+        steps.append(("region", region or "stated nowhere"))
+        steps.append(("authority", _authority(policy, loaded, entity, claim, placed)))
     return steps
 
 
+def _placed(policy: Policy, entity: Entity, claim: Claim, platform: Platform) -> Placed | None:
+    """Where the kernel puts a claim; None: it waits, ends or is refused before that."""
+    if entity.name.type == REFERENCE:
+        return None
+    try:
+        found = locate(policy, entity, claim, platform, claim.origin.received)
+    except RefusedError:
+        return None
+    return found if isinstance(found, Placed) else None
+
+
 def _authority(
-    policy: Policy, entity: Entity, body: RawEvent, event_type: str, region: str | None
+    policy: Policy, loaded: LoadedBundle, entity: Entity, claim: Claim, placed: Placed
 ) -> str:
-    claim = Claim(body, Origin("", 0, 0, body["occurred"]), 0, b"", entity.name.tenant)
-    found = authority(policy, entity, policy.catalogue[event_type], claim, region)
+    found = authority(policy, entity, placed.kind, claim, placed.spoken.region)
     if isinstance(found, Reason):
         return MEANINGS[found].text
     deputies = ", ".join(
         f"{name} after {silence // 60_000} min" for name, (_, silence) in found.deputies.items()
     )
-    return f"rule {found.rule}: owner {found.owner}; deputies {deputies or 'none'}"
+    rules = [rule.rule for rule in loaded.bundle.rules]
+    file = loaded.documents["ownership.yaml"]
+    where = f"{file.file}:{file.line(('rules', rules.index(found.rule)))}"
+    return f"rule {found.rule} ({where}): owner {found.owner}; deputies {deputies or 'none'}"

@@ -95,8 +95,26 @@ def test_a_claim_is_taken_through_every_step_offline(milepost, tmp_path):
     assert list(steps) == ["platform", "key", "place", "dialect", "region", "authority"]
     assert steps["key"] == "acme/shipment/S1"
     assert steps["dialect"] == "DELIVERED in dialect tms-na means delivered"
-    assert steps["authority"].startswith("rule transport-na: owner tms-na; deputies ")
+    rules = (data_root() / "policy/ownership.yaml").read_text("utf-8").splitlines()
+    line = rules.index("  - rule: transport-na") + 1
+    told_by = f"rule transport-na (ownership.yaml:{line}): owner tms-na; deputies "
+    assert steps["authority"].startswith(told_by)
     assert [record["action"] for record in told["published"]] == ["ASSERT"]
+
+
+def test_a_tender_without_a_stop_of_its_own_happens_where_the_kernel_puts_it(milepost, tmp_path):
+    stops = [{"number": 1, "role": "PICKUP", "location": "DAL1"}]
+    tender = said("TENDERED", stop=None, stops=stops)
+    (told,) = explained(milepost, tmp_path, tender)
+    assert told["steps"]["place"].startswith("DAL1")
+    assert told["steps"]["region"] == told["published"][0]["region"] == "NA"
+    assert told["steps"]["authority"].startswith("rule transport-na (")
+
+
+def test_a_claim_that_waits_for_its_region_was_judged_by_no_rule_yet(milepost, tmp_path):
+    (told,) = explained(milepost, tmp_path, said("TENDERED", stop=None))
+    assert told["reason"] == "region_unresolved"
+    assert not {"region", "authority"} & set(told["steps"])
 
 
 def test_each_claim_stands_on_the_ones_before_it(milepost, tmp_path):
