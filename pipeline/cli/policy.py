@@ -142,6 +142,12 @@ def publish(
     by: Annotated[str | None, typer.Option(help="Who publishes; default: you.")] = None,
     why: Annotated[str, typer.Option(help="Reason, for the record.")] = "published",
     *,
+    unless_in_force: Annotated[
+        bool,
+        typer.Option(
+            "--unless-in-force", help="Only where no bundle is in force yet, whichever it is."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Publish a checked bundle and put it in force on every partition."""
@@ -159,9 +165,17 @@ def publish(
                 loaded.bundle,
                 by=by or getpass.getuser(),
                 why=why,
+                unless_in_force=unless_in_force,
             )
         if as_json:
             document({"version": loaded.bundle.version, "activated": done})
+        elif unless_in_force and not done:
+            told = bundles.activations(settings, where.bootstrap)
+            kept = ", ".join(sorted({item.version for item in told}))
+            typer.echo(
+                f"Nothing published: bundle {kept} stays in force. To put {loaded.bundle.version}"
+                " in its place, run `milepost policy publish`."
+            )
         else:
             news = f"activated on partitions {done}" if done else "was in force everywhere"
             typer.echo(f"Bundle {loaded.bundle.version} {news}.")

@@ -31,7 +31,7 @@ def plan(where: Addresses, ports: Ports, settings: Settings, *, traffic: bool) -
     steps = (
         ours("topics", "topics", "apply"),
         ours("schemas", "schemas", "register"),
-        ours("policy", "policy", "publish"),
+        ours("policy", "policy", "publish", "--unless-in-force"),
     )
     components = [
         ours("governor", "run", "governor"),

@@ -131,7 +131,14 @@ def _activation(record: Stored) -> Activation | None:
 
 
 def publish(
-    settings: Settings, bootstrap: str, registry: Registry, bundle: Bundle, *, by: str, why: str
+    settings: Settings,
+    bootstrap: str,
+    registry: Registry,
+    bundle: Bundle,
+    *,
+    by: str,
+    why: str,
+    unless_in_force: bool = False,
 ) -> list[int]:
     """Publish a bundle and activate it on every partition that another one is in force on.
 
@@ -145,6 +152,8 @@ def publish(
         bundle: checked by the caller.
         by: who publishes.
         why: for the record.
+        unless_in_force: leave partitions alone that any bundle is in force on; if that is so of
+            all of them, nothing is written.
 
     Returns:
         The partitions on which it was activated now.
@@ -154,11 +163,19 @@ def publish(
         UnreachableError: Kafka or the registry is away.
 
     """
-    known = documents(settings, bootstrap).get(bundle.version)
     activated = activations(settings, bootstrap)
+    told = {item.partition: item.version for item in activated}
+    numbers = partitions_of(settings, bootstrap, names.CONTROL)
+    if unless_in_force:
+        due = [number for number in numbers if number not in told]
+        if numbers and not due:
+            return []
+    else:
+        due = [number for number in numbers if told.get(number) != bundle.version]
+    known = documents(settings, bootstrap).get(bundle.version)
     if known is not None and not _same(known, bundle):
         if (bundle.version, bundle.digest()) not in {
-            (told.version, told.digest) for told in activated
+            (item.version, item.digest) for item in activated
         }:
             raise BundleRefusedError(
                 f"version {bundle.version} was published with other content: change `version` in"
@@ -170,9 +187,6 @@ def publish(
     if known is None:
         outgoing = clients.Outgoing(names.POLICY, document, bundle.version.encode())
         clients.deliver(producer, [outgoing])
-    told = {item.partition: item.version for item in activated}
-    numbers = partitions_of(settings, bootstrap, names.CONTROL)
-    due = [number for number in numbers if told.get(number) != bundle.version]
     schema_id = registry.id_for(names.subject(names.CONTROL), "control")
     named = bundle.version, digest_of(document)
     clients.deliver(producer, _activations(named, due, schema_id, by, why))

@@ -208,6 +208,9 @@ def test_a_bundle_is_published_once_and_its_status_is_told(governed, milepost, f
     assert {(row["activated"], row["in_force"], row["by"]) for row in document["partitions"]} == {
         (version, version, "kim")
     }
+    told = milepost("policy", "publish", "--unless-in-force")
+    assert told.code == 0
+    assert told.out.startswith(f"Nothing published: bundle {version} stays in force.")
     change(folder, "bundle.yaml", "PT24H", "PT25H")
     told = milepost("policy", "publish", "--folder", folder)
     assert (told.code, told.out) == (1, "")

@@ -18,9 +18,9 @@ def governed():
         yield stack
 
 
-def publish(governed, bundle, by="kim"):
+def publish(governed, bundle, by="kim", **how):
     return bundles.publish(
-        governed.settings, governed.bootstrap, governed.registry, bundle, by=by, why="test"
+        governed.settings, governed.bootstrap, governed.registry, bundle, by=by, why="test", **how
     )
 
 
@@ -62,6 +62,14 @@ def test_publishing_twice_writes_nothing_twice(restored):
     before = bundles.documents(restored.settings, restored.bootstrap)
     assert publish(restored, bundle) == []
     assert bundles.documents(restored.settings, restored.bootstrap) == before
+
+
+def test_unless_in_force_leaves_every_partition_alone_that_has_a_bundle(restored):
+    newer, shipped = restored.bundle_with(), restored.bundle_with()
+    publish(restored, newer)
+    assert publish(restored, shipped, unless_in_force=True) == []
+    assert {item.version for item in activations(restored)} == {newer.version}
+    assert shipped.version not in bundles.documents(restored.settings, restored.bootstrap)
 
 
 def test_a_version_that_is_taken_by_other_content_is_refused_and_nothing_changes(restored):

@@ -174,6 +174,11 @@ class TestWhatRuns:
         assert components[0] == "governor"
         assert components[-1] == "traffic"
 
+    def test_a_start_never_takes_a_published_policy_back(self, tmp_path):
+        listed = plan(self.WHERE, Ports(tmp_path / "ports.json"), load({}), traffic=False)
+        policy = next(one for one in listed.steps if one.name == "policy")
+        assert policy.argv[-3:] == ("policy", "publish", "--unless-in-force")
+
     def test_traffic_can_be_switched_off(self, tmp_path):
         assert "traffic" not in self.names(tmp_path, traffic=False)[1]
 
