@@ -77,8 +77,10 @@ def routes(desk: Desk, live: Live) -> APIRouter:
         q: Annotated[
             str,
             Query(
-                description="Beginning of an id or a reference: PRO, BOL, purchase order, "
-                "container … Case, blanks, punctuation and leading zeros don't count",
+                description="Beginning of an id or a reference: PRO, BOL, load, purchase order, "
+                "container, parcel number, a linked order, a part of a split shipment; or the "
+                "whole id of an event or a milestone. Case, blanks, punctuation and leading zeros "
+                "don't count",
                 min_length=1,
                 max_length=200,
                 examples=["SHP-1001"],

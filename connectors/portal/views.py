@@ -252,7 +252,10 @@ class Found(_View):
     id: str
     status: str
     status_label: str
-    matched: Name
+    matched: Name = Field(
+        description="The name that was found. Its `kind` may also be ID (its own), LINK (of a "
+        "linked order or shipment), PART (of one that it was split into), EVENT (an event's id)"
+    )
     href: str
 
 

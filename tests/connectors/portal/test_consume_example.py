@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import shutil
 import sqlite3
@@ -37,10 +38,10 @@ class Example:
         for former, own in ((APPROVED, self.topic), ("your-team", self.topic)):
             assert former in text
             text = text.replace(former, own)
-        self._script = cluster.folder / "docs" / "examples" / "consume.py"
-        self._script.parent.mkdir(parents=True)
+        self._script = cluster.folder / "consume.py"
         self._script.write_text(text)
-        shutil.copytree(ROOT / "schemas", cluster.folder / "schemas")
+        self.schema = cluster.folder / "mine.avsc"
+        shutil.copy(ROOT / "schemas" / "approved-milestone.avsc", self.schema)
         client = clients.admin(cluster.settings, cluster.bootstrap)
         for future in client.create_topics([NewTopic(self.topic, 2, 1)]).values():
             future.result(30)
@@ -52,12 +53,15 @@ class Example:
     def start(self):
         with (self._cluster.folder / "consume.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(self._script), str(self._file)],
+                [sys.executable, self._script, self._file, self.schema],
                 env=os.environ | self._cluster.environment,
                 stdout=log,
                 stderr=log,
             )
         self._cluster.processes.append(self.process)
+
+    def printed(self):
+        return (self._cluster.folder / "consume.log").read_text().splitlines()
 
     def rows(self, query):
         """Rows of this test's own tenant; none before the tables are there."""
@@ -144,3 +148,37 @@ def test_a_word_that_a_newer_schema_added_is_neither_fact_nor_effect(portal_clus
     cluster.commit()
     until(lambda: example.milestones() == [("departed", 1, None)], what="the milestone")
     assert example.to_post() == []
+
+
+def test_without_a_copy_of_the_schema_it_fetches_one_and_tells_each_record(portal_cluster):
+    cluster = portal_cluster
+    example = Example(cluster)
+    example.schema.unlink()
+    with Registry(cluster.registry_url) as registry:
+        registry.register(f"{example.topic}-value", codec.definition("approved-milestone"))
+    example.start()
+    until(example.ready, what="the first start")
+    record = approved("departed", 1, tenant=cluster.tenant)
+    example.produce([record])
+    until(example.milestones, what="the milestone")
+    fetched = json.loads(example.schema.read_text())
+    assert fetched["name"] == codec.definition("approved-milestone")["name"]
+    until(example.printed, what="its line")
+    (line,) = example.printed()
+    assert line.startswith(f"{record['entity_id']} departed ASSERT AUTHORITATIVE 20")
+
+
+def test_without_arguments_an_example_says_how_it_is_run():
+    addresses = {"MILEPOST_REGISTRY_URL": "", "MILEPOST_BOOTSTRAP_SERVERS": ""}
+    for name in ("consume", "produce"):
+        script = ROOT / "docs" / "examples" / f"{name}.py"
+        told = subprocess.run(
+            [sys.executable, script],
+            capture_output=True,
+            text=True,
+            env=os.environ | addresses,
+            check=False,
+        )
+        assert told.returncode == 1
+        assert f"python {name}.py " in told.stderr
+        assert "Traceback" not in told.stderr

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import urlencode
 
 import httpx
 import pytest
 from portal_records import HOUR, MINUTE, T0, approved, entity_status
 from portal_site import PortalSite
+from portal_turns import split, turns
 from portal_world import settle
 from undocumented_api import undocumented
 
@@ -17,6 +19,8 @@ from connectors.portal.store import Store
 from connectors.portal.wording import Wording
 from connectors.portal.writer import Batch, PublishedBundle, StoreWriter
 from pipeline.contract.bundle import load_bundle
+
+SPLIT = next(record for record in split(T0) if record.get("shipments"))
 
 
 def test_a_shipments_story_with_what_it_links_to(site):
@@ -110,6 +114,24 @@ def test_any_reference_leads_to_its_shipment(site):
     assert site.ask("/api/search?q=SHP&limit=500").json()["field"] == "limit"
     assert site.ask("/api/search?q=---").json()["field"] == "q"
     assert site.ask("/api/search?q=").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("shp 7000", "ID"),
+        ("shp7000a", "PART"),
+        ("80007000", "LINK"),
+        ("0080007000", "LINK"),
+        (" Shipment.Changed-1 ", "EVENT"),
+        (SPLIT["event_id"], "EVENT"),
+        (SPLIT["milestone_id"].upper(), "EVENT"),
+    ],
+)
+def test_an_order_a_part_and_an_event_lead_to_the_shipment_too(site, text, kind):
+    site.add(*turns(site.now))
+    found = site.ask("/api/search?" + urlencode({"q": text})).json()["results"]
+    assert ("SHP-7000", kind) in [(item["id"], item["matched"]["kind"]) for item in found]
 
 
 def test_two_tenants_with_the_same_id_must_be_told_apart(site):
