@@ -45,6 +45,12 @@ class Settings(BaseModel):
         None, description="Folder of the policy bundle. Empty: the one that ships with Milepost"
     )
 
+    topics_file: Path | None = Field(
+        None,
+        description="File that declares the topics. Empty: the topics.yaml that ships with "
+        "Milepost",
+    )
+
     # Kafka clients: passed through to every producer, consumer and admin client
     kafka_security_protocol: str | None = Field(
         None, description="librdkafka security.protocol: PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"

@@ -13,10 +13,9 @@ from typing import Annotated
 import typer
 
 from pipeline import settings as configuration
-from pipeline.cli.surroundings import explained
+from pipeline.cli.surroundings import declared_topics, explained
 from pipeline.cli.terminal import FOUND, Json, document, fail
 from pipeline.contract import schemas as contract_schemas
-from pipeline.contract import topics as contract_topics
 from pipeline.contract.names import data_root
 from pipeline.kafka import clients
 from pipeline.kafka import topics as cluster
@@ -30,7 +29,7 @@ topics = typer.Typer(no_args_is_help=True, help="Topics: what is declared and wh
 schemas = typer.Typer(no_args_is_help=True, help="Schemas: check them, register them.")
 
 _File = Annotated[
-    Path | None, typer.Option("--file", help="Another topics.yaml than the one that ships.")
+    Path | None, typer.Option("--file", help="Another topics.yaml than MILEPOST_TOPICS_FILE's.")
 ]
 _Folder = Annotated[
     Path | None, typer.Option("--folder", help="Another folder of schemas than the one that ships.")
@@ -93,7 +92,7 @@ def schemas_check(
 ) -> None:
     """Judge the schemas, alone and against their committed versions; needs no network."""
     with _explained():
-        declared = contract_topics.load(file)
+        declared = declared_topics(file)
         home = folder or data_root() / "schemas"
         findings = contract_schemas.check(home, declared)
         count = len(list(home.glob("*.avsc")))
@@ -114,7 +113,7 @@ def schemas_register(
     """Give every subject its compatibility mode and its schema, both read back."""
     with _explained():
         settings = configuration.load()
-        declared = contract_topics.load(file)
+        declared = declared_topics(file)
         home = folder or data_root() / "schemas"
         findings = contract_schemas.check(home, declared)
         if findings:
@@ -133,7 +132,7 @@ def schemas_register(
 
 
 def _planned(settings: Settings, file: Path | None, replication: int | None) -> cluster.Plan:
-    declared = contract_topics.load(file)
+    declared = declared_topics(file)
     bootstrap = _bootstrap(settings)
     client = clients.admin(settings, bootstrap)
     return cluster.plan(declared, cluster.describe(client, bootstrap, declared), replication)

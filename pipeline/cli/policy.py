@@ -17,10 +17,9 @@ from pipeline.cli.events import read_events
 from pipeline.cli.listing import iso, table, terminal_width, wrapped
 from pipeline.cli.policy_diff import diff
 from pipeline.cli.policy_redecide import redecide
-from pipeline.cli.surroundings import explained, surroundings
+from pipeline.cli.surroundings import declared_topics, explained, surroundings
 from pipeline.cli.terminal import FOUND, Json, document, fail
 from pipeline.contract import policy_lint
-from pipeline.contract import topics as contract_topics
 from pipeline.contract.bundle import LoadedBundle, Rule, load_files
 from pipeline.contract.policy_words import span
 from pipeline.kafka import bundles
@@ -42,7 +41,7 @@ def check(folder: _Folder = None, *, as_json: Json = False) -> None:
     """Judge a bundle offline: one owner for everything, no unknown names, no overlaps."""
     with explained():
         loaded = _load(folder)
-        findings = policy_lint.lint(loaded, contract_topics.load())
+        findings = policy_lint.lint(loaded, declared_topics())
         if as_json:
             document(
                 {
@@ -154,7 +153,7 @@ def publish(
     with explained():
         settings, where = surroundings()
         loaded = _load(folder)
-        findings = policy_lint.lint(loaded, contract_topics.load())
+        findings = policy_lint.lint(loaded, declared_topics())
         if findings:
             fail("Not published:\n" + "\n".join(map(str, findings)), FOUND)
         with Registry.of(settings, where.registry_url) as registry:

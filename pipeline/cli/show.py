@@ -254,7 +254,7 @@ class Show:
             return False
         ends = sum(
             sum(ends_of(self._settings, where.bootstrap, topic.name).values())
-            for topic in contract_topics.load().inputs
+            for topic in contract_topics.load(self._settings.topics_file).inputs
             if topic.name.startswith(RAW_PREFIX)
         )
         behind = snapshot.behind_portal + snapshot.behind_erp

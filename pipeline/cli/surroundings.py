@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from connectors.protocols import ConfigurationError
 from pipeline import settings as configuration
 from pipeline.cli.terminal import FOUND, UNREACHABLE, WRONG_USE, fail, nowhere, unusable
+from pipeline.contract import topics as contract_topics
 from pipeline.contract.codec import UndecodableError
+from pipeline.contract.topics import Declared
 from pipeline.contract.yaml_lines import InvalidFileError
 from pipeline.kafka.bundles import BundleRefusedError
 from pipeline.kafka.decoding import Decoder
@@ -37,6 +40,17 @@ def surroundings() -> tuple[Settings, Addresses]:
     if found is None:
         raise UnreachableError(nowhere(settings))
     return settings, found
+
+
+def declared_topics(file: Path | None = None) -> Declared:
+    """What topics.yaml declares: a file named in the call, else the set one, else the shipped one.
+
+    Raises:
+        SettingsError: a setting can't be used.
+        InvalidFileError: the file can't be used.
+
+    """
+    return contract_topics.load(file or configuration.load().topics_file)
 
 
 @contextlib.contextmanager

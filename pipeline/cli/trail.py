@@ -12,10 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.listing import iso, table, terminal_width, wrapped
-from pipeline.cli.surroundings import explained, inspected
+from pipeline.cli.surroundings import declared_topics, explained, inspected
 from pipeline.cli.terminal import FOUND, Json, document, fail
 from pipeline.cli.times import END_OF_TIME, moment, since_ms
-from pipeline.contract import topics as contract_topics
 from pipeline.governance.vocabulary import Disposition
 from pipeline.kafka import clients
 from pipeline.operations import trail
@@ -40,7 +39,7 @@ def show(
     Ends with 1 if nothing was ever received about it.
     """
     with explained(), inspected() as evidence:
-        story = trail.story(evidence, contract_topics.load(), name)
+        story = trail.story(evidence, declared_topics(), name)
         letters = _letters(evidence, story)
         known = bool(story.entries or story.undecided)
         if as_json:
@@ -170,7 +169,7 @@ def state_at(
     """
     happened, known = moment("--as-of", as_of), moment("--known-at", known_at)
     with explained(), inspected() as evidence:
-        story = trail.story(evidence, contract_topics.load(), name)
+        story = trail.story(evidence, declared_topics(), name)
         state = trail.state_at(story, as_of=happened, known_at=known)
         if as_json:
             document(

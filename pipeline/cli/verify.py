@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from pipeline.cli.surroundings import explained, inspected
+from pipeline.cli.surroundings import declared_topics, explained, inspected
 from pipeline.cli.terminal import FOUND, Json, document, stderr
-from pipeline.contract import topics as contract_topics
 from pipeline.operations import verify as auditing
 
 commands = typer.Typer(no_args_is_help=True)
@@ -49,7 +48,7 @@ def verify(
                 bar.update(task, description=label, completed=done, total=total)
 
             with inspected(tell) as evidence:
-                report = auditing.verify(evidence, contract_topics.load())
+                report = auditing.verify(evidence, declared_topics())
         if as_json:
             document(report.document())
         else:

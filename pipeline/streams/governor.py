@@ -301,7 +301,7 @@ def build(
         SettingsError: the state dir can't be used.
 
     """
-    declared = contract_topics.load()
+    declared = contract_topics.load(settings.topics_file)
     inputs = Inputs(frozenset(topic.name for topic in declared.inputs))
     lookups = Lookups(settings, bootstrap, registry)
     surroundings = Surroundings(

@@ -46,6 +46,14 @@ def schemas(*arguments: object):
     return RUNNER.invoke(contract.schemas, [str(item) for item in arguments])
 
 
+def test_an_option_names_a_file_before_the_setting_does(topics_file, tmp_path, monkeypatch):
+    spoilt = tmp_path / "spoilt.yaml"
+    spoilt.write_text("topics: none\n", encoding="utf-8")
+    monkeypatch.setenv("MILEPOST_TOPICS_FILE", str(spoilt))
+    assert "spoilt.yaml" in schemas("check").stderr
+    assert schemas("check", "--file", topics_file).exit_code == 0
+
+
 @pytest.mark.kafka
 @pytest.mark.usefixtures("on_stack")
 def test_topics_are_planned_applied_and_then_as_declared(topics_file):

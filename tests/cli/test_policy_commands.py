@@ -39,6 +39,18 @@ def test_a_finding_is_file_line_why_and_remedy_and_ends_with_one(milepost, folde
     assert (finding["file"], finding["line"]) == ("dialects/wms.yaml", line)
 
 
+def test_the_set_topics_file_says_which_topics_there_are(milepost, tmp_path, monkeypatch):
+    text = (data_root() / "topics.yaml").read_text(encoding="utf-8")
+    other = tmp_path / "topics.yaml"
+    other.write_text(text.replace("logistics.raw.tms-na.v1", "logistics.raw.elsewhere.v1"))
+    monkeypatch.setenv("MILEPOST_TOPICS_FILE", str(other))
+    told = milepost("policy", "check")
+    assert told.code == 1
+    assert "logistics.raw.tms-na.v1 (no such raw topic)" in told.out
+    monkeypatch.setenv("MILEPOST_TOPICS_FILE", str(tmp_path / "absent.yaml"))
+    assert "absent.yaml" in milepost("policy", "check").err
+
+
 def test_a_bundle_that_can_not_be_read_is_a_sentence_a_line(milepost, folder):
     line = change(folder, "platforms.yaml", "role: WMS", "role: WHS")
     told = milepost("policy", "check", "--folder", folder)
