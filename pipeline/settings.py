@@ -103,7 +103,11 @@ class Settings(BaseModel):
     portal_port: int = Field(0, ge=0, le=65_535, description="Port of the portal; 0: a free one")
     webhook_port: int = Field(0, ge=0, le=65_535, description="Port of the webhook source")
     metrics_port: int | None = Field(
-        None, ge=0, le=65_535, description="Port of the Prometheus endpoint. Empty: no endpoint"
+        None,
+        ge=0,
+        le=65_535,
+        description="Port of the Prometheus endpoint; under `milepost up` the first of several, "
+        "one for each process, 0: free ones. Empty: no endpoint",
     )
     otlp_endpoint: str | None = Field(
         None, description="OpenTelemetry collector (HTTP). Empty: nothing is sent"

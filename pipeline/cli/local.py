@@ -274,13 +274,15 @@ def _answers(account: Account) -> bool:
 
 def _table(account: Account) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("what", "where", "process"):
+    metered = any(part.metrics_url for part in account.parts)
+    for heading in ("what", "where", "process", *(["metrics"] if metered else [])):
         table.add_column(heading, overflow="fold")
-    table.add_row("bootstrap", account.bootstrap, "")
+    table.add_row("bootstrap", account.bootstrap)
     if not any(part.url == account.registry_url for part in account.parts):
-        table.add_row("registry", account.registry_url, "")
+        table.add_row("registry", account.registry_url)
     for part in account.parts:
-        table.add_row(part.name, part.url or "", str(part.pid or "not running"))
+        metrics = [part.metrics_url or ""] if metered else []
+        table.add_row(part.name, part.url or "", str(part.pid or "not running"), *metrics)
     return table
 
 

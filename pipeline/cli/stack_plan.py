@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Final
+
 from pipeline.local.components import MILEPOST, Component
-from pipeline.local.ports import HOST, Ports
+from pipeline.local.ports import HOST, Ports, is_free
 from pipeline.local.stack import Addresses
 from pipeline.local.system import Plan
 from pipeline.settings import Settings
+
+METERED: Final = ("governor", "portal", "webhook", "mailbox", "erp-sink")
+"""Processes that serve metrics where `metrics_port` is set, each on a port of its own."""
 
 
 def plan(where: Addresses, ports: Ports, settings: Settings, *, traffic: bool) -> Plan:
@@ -23,10 +29,23 @@ def plan(where: Addresses, ports: Ports, settings: Settings, *, traffic: bool) -
         "MILEPOST_ERP_URL": settings.erp_url or f"http://{HOST}:{erp}",
     }
 
+    metered = _metrics_ports(settings.metrics_port, ports, {portal, webhook, erp})
+
     def ours(name: str, *arguments: str, port: int | None = None) -> Component:
         url = None if port is None else f"http://{HOST}:{port}"
         health = None if url is None else f"{url}/healthz"
-        return Component(name, (*MILEPOST, *arguments), env, url=url, ready_url=health)
+        own, metrics_url = env, None
+        if name in metered:
+            own = env | {"MILEPOST_METRICS_PORT": str(metered[name])}
+            metrics_url = f"http://{HOST}:{metered[name]}/metrics"
+        return Component(
+            name,
+            (*MILEPOST, *arguments),
+            own,
+            url=url,
+            metrics_url=metrics_url,
+            ready_url=health,
+        )
 
     steps = (
         ours("topics", "topics", "apply"),
@@ -45,3 +64,15 @@ def plan(where: Addresses, ports: Ports, settings: Settings, *, traffic: bool) -
     if traffic:
         components.append(ours("traffic", "simulate", "--forever"))
     return Plan(steps, components)
+
+
+def _metrics_ports(first: int | None, ports: Ports, taken: Collection[int]) -> dict[str, int]:
+    """A port for each process with metrics: the set one and the next free ones; 0: any free."""
+    if first is None:
+        return {}
+    found: dict[str, int] = {}
+    following = iter(range(first, 65_536) if first else ())
+    for name in METERED:
+        free = (port for port in following if port not in taken and is_free(port))
+        found[name] = next(free, None) or ports.choose(f"metrics-{name}")
+    return found

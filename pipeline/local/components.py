@@ -43,6 +43,8 @@ class Component:
     """Added to the environment of this process."""
     url: str | None = None
     """What a person opens."""
+    metrics_url: str | None = None
+    """What Prometheus reads."""
     ready_url: str | None = None
     ready_line: str | None = None
     ready_within_s: float = 60.0
@@ -56,6 +58,7 @@ class ComponentServer(Server):
             component.name, ports=(), ready_within_s=component.ready_within_s, hold=hold
         )
         self.url = component.url
+        self.metrics_url = component.metrics_url
         self._component = component
         self._state_dir = state_dir
 

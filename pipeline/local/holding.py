@@ -31,6 +31,7 @@ class Part:
     pid: int | None
     """None while it does not run."""
     url: str | None = None
+    metrics_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

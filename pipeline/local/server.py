@@ -28,6 +28,8 @@ class Server(ABC):
 
     url: str | None = None
     """Where people or clients reach it, if they do."""
+    metrics_url: str | None = None
+    """Where Prometheus reads its metrics, if it serves any."""
 
     def __init__(
         self, name: str, *, ports: Sequence[int], ready_within_s: float, hold: Sequence[int] = ()

@@ -161,7 +161,9 @@ class LocalStack:
             complete: whether everything that was asked for is ready.
 
         """
-        parts = [Part(part.name, part.pid, part.url) for part in (*self.parts, *more)]
+        parts = [
+            Part(part.name, part.pid, part.url, part.metrics_url) for part in (*self.parts, *more)
+        ]
         account = Account(
             pid=os.getpid(),
             ready=True,

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,8 +13,8 @@ from typer.testing import CliRunner
 
 from pipeline.cli.local import commands
 from pipeline.cli.stack_plan import plan
-from pipeline.local.holding import Holding
-from pipeline.local.ports import Ports
+from pipeline.local.holding import Account, Holding, Part
+from pipeline.local.ports import Ports, unused
 from pipeline.local.stack import Addresses
 from pipeline.settings import load
 
@@ -51,6 +52,19 @@ def test_status_of_nothing(environment, tmp_path):
         "answers": False,
     }
     assert "milepost up" in milepost("status").stderr
+
+
+def test_status_tells_where_metrics_are(environment, tmp_path):
+    part = Part("governor", 7, None, "http://127.0.0.1:9100/metrics")
+    holding = Holding(tmp_path / "state")
+    holding.take()
+    try:
+        holding.tell(Account(os.getpid(), ready=True, parts=(part,)))
+        assert "http://127.0.0.1:9100/metrics" in milepost("status").stdout.replace("\n", "")
+        (told,) = json.loads(milepost("status", "--json").stdout)["parts"]
+        assert told["metrics_url"] == part.metrics_url
+    finally:
+        holding.release()
 
 
 def test_ending_nothing_is_fine(environment, tmp_path):
@@ -186,6 +200,38 @@ class TestWhatRuns:
         assert "simulated-erp" in self.names(tmp_path, traffic=False)[1]
         own = self.names(tmp_path, traffic=False, MILEPOST_ERP_URL="http://erp.example")[1]
         assert "simulated-erp" not in own
+
+    def metered(self, tmp_path, **values):
+        listed = plan(self.WHERE, Ports(tmp_path / "ports.json"), load(values), traffic=True)
+        return {
+            one.name: (int(one.env["MILEPOST_METRICS_PORT"]), one.metrics_url)
+            for one in (*listed.steps, *listed.components)
+            if "MILEPOST_METRICS_PORT" in one.env
+        }
+
+    def test_every_process_with_metrics_has_a_port_of_its_own(self, tmp_path):
+        first = unused()
+        found = self.metered(tmp_path, MILEPOST_METRICS_PORT=str(first))
+        ports = [port for port, _ in found.values()]
+        assert list(found) == ["governor", "portal", "webhook", "mailbox", "erp-sink"]
+        assert ports[0] == first
+        assert ports == sorted(set(ports))
+        assert all(url == f"http://127.0.0.1:{port}/metrics" for port, url in found.values())
+
+    def test_a_port_that_is_taken_is_passed_over(self, tmp_path):
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            taken = other.getsockname()[1]
+            found = self.metered(tmp_path, MILEPOST_METRICS_PORT=str(taken))
+        assert taken not in {port for port, _ in found.values()}
+
+    @pytest.mark.parametrize("number", ["0", "65535"])
+    def test_where_no_port_follows_free_ones_are_taken(self, tmp_path, number):
+        ports = {port for port, _ in self.metered(tmp_path, MILEPOST_METRICS_PORT=number).values()}
+        assert len(ports) == 5
+        assert 0 not in ports
+
+    def test_without_the_setting_no_process_serves_metrics(self, tmp_path):
+        assert self.metered(tmp_path) == {}
 
     def test_every_process_is_told_where_kafka_is(self, tmp_path):
         listed = plan(self.WHERE, Ports(tmp_path / "ports.json"), load({}), traffic=True)
