@@ -37,6 +37,7 @@ STRIDE_MS = 20 * 86_400_000
 """By how much a standing clock may move at once: less than a broker's longest time-out."""
 AGAIN_S = 0.03
 """After this long another tick: an idle worker looks what became of the last one when it reads."""
+HELD_BACK = frozenset({"dead_letter_brake", "platform_suspended"})
 FORWARDED = frozenset({names.LINKS, names.REKEYED})
 
 
@@ -103,6 +104,7 @@ class Stage(Governed):
         with patch("pipeline.local.stack.Broker", partial(ClockedBroker, self.clock)):
             super().__init__()
         self._runs = itertools.count(1)
+        self._released = set()
         self._hanging = {}
         """Producers with an open transaction, by the input that they make unreadable."""
         self.raw_schema_id = self.raw_id(TMS)
@@ -180,6 +182,14 @@ class Stage(Governed):
             self._hanging.pop(topic).abort_transaction(30)
             self.watch.unread.discard(topic)
 
+    def release(self):
+        """Hold no platform back any longer: one that is braked has its input paused."""
+        held = {alert["platform"] for alert in self.watch.alerts if alert["kind"] in HELD_BACK}
+        for platform in held - self._released:
+            self.control(ControlKind.RELEASE, platform=platform)
+        self._released |= held
+        self.settle()
+
     def leap(self, at_ms):
         """Go on from a time far ahead, while the clock runs.
 
@@ -246,6 +256,7 @@ class StagedStack:
         if not stage.worker.running:
             stage.start()
         stage.let_go()
+        stage.release()
         start_ms = scenario.start.ms(0)
         self.staging = stage.staging(start_ms)
         self.raw_schema_id = stage.raw_schema_id
