@@ -128,7 +128,7 @@ def _again(known: Spoken, spoken: Spoken, *, again: bool) -> Reason | None:
     newest = known.order
     if known.target_order is not None and not _one_time(known, spoken):
         newest = known.target_order
-    if spoken.order < newest:
+    if spoken.order <= newest:  # the same: what was taken back comes once more
         known.barrier = max(known.barrier, spoken.order)
         return Reason.OLDER_THAN_CURRENT
     return None

@@ -142,12 +142,12 @@ def take_link(work: Work, record: Record, seq: int) -> Verdict:
     if name.tenant != source.tenant or partition_of(key, work.partitions) != work.partition:
         return Verdict(Disposition.IGNORED.value, Reason.KEY_INVALID.value)
     entity = _opened(work, target)
-    entity.touch(record["sent"])
     region, inherited = entity.region_by_link, dict(entity.inherited)
     cancels = record["source"] in entity.cancels
     reason = hear_link(entity, record)
     if reason is not Reason.LINK_APPLIED:
         return Verdict(Disposition.IGNORED.value, reason.value, entity=target)
+    entity.touch(record["sent"])
     work.touched[target] = entity
     work.told[target] = None
     changed = (region, inherited) != (entity.region_by_link, entity.inherited)
@@ -284,7 +284,6 @@ def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
         return _verdict(Disposition.REROUTED, Reason.WRONG_PARTITION, key, body)
     check(body, key)
     entity = _opened(work, key)
-    entity.touch(arrival.origin.received)
     _complete(work, entity, arrival.origin)
     if mark_of(arrival.digest) in entity.seen:
         return _verdict(Disposition.DUPLICATE, Reason.REPEATED, key, body)
@@ -339,6 +338,7 @@ def _place(work: Work, entity: Entity, claim: Claim, platform: Platform) -> Verd
         owner = owner_of(policy, entity, claim)
         if not isinstance(owner, Reason):
             note(entity, claim, platform)
+            entity.touch(claim.origin.received)
             work.touched[key] = entity
             send_on(work, entity, claim, owner)
             follow_up(work, entity, claim.seq)
@@ -354,6 +354,7 @@ def _place(work: Work, entity: Entity, claim: Claim, platform: Platform) -> Verd
     if entity.weight() + claim.weight > policy.limits.entity_weight_max:
         detail = f"{key} has as much state as one entity may have"
         raise RefusedError(Reason.OPEN_CLAIMS_FULL, detail, Stage.SEQUENCE, key)
+    entity.touch(claim.origin.received)
     work.touched[key] = entity
     if isinstance(found, Wait):
         verdict = _hold(work, entity, claim, found)
@@ -518,6 +519,7 @@ def _flagged(work: Work, arrival: Arrival) -> str:
     place = _origin_text(arrival.origin)
     if place not in entity.incomplete and len(entity.incomplete) < INCOMPLETE_MAX:
         entity.incomplete.append(place)
+        entity.touch(arrival.origin.received)
         work.told[key] = None
         work.touched[key] = entity
     return key

@@ -281,5 +281,5 @@ def _head(stored: bytes) -> tuple[int, int, int]:
 def _load(key: str, stored: bytes) -> Entity:
     _, active, size = _head(stored)
     entity = entities.load(key, orjson.loads(memoryview(stored)[size:]))
-    entity.active = abs(active)
+    entity.active = abs(active) or entity.received
     return entity

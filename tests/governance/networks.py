@@ -97,15 +97,33 @@ class Network(NamedTuple):
         for phase in self.phases:
             for platform, statements in phase.said.items():
                 for at_ms, event, astray in statements:
-                    shown = {
-                        name: value
-                        for name, value in event.items()
-                        if value not in (None, [], {}, "UNRECOGNISED", platform)
-                    }
-                    where = " astray" if astray else ""
-                    lines.append(f"{platform} at {at_ms - START_MS}{where}: {shown}")
-            lines.append(f"-- {phase.controls}")
+                    where = "astray " if astray else ""
+                    lines.append(f"{platform} {_minute(at_ms)} {where}{_short(event)}")
+            lines.append(f"then {phase.controls}")
         return "\n  ".join(lines) + ")"
+
+
+def _minute(at_ms):
+    return f"+{(at_ms - START_MS) / MINUTE_MS:g}m"
+
+
+def _short(event):
+    """What an event says, times in minutes since the start."""
+    silent = raw_event() | {"classifier": "ACTUAL"}
+    hidden = {"platform", "entity_type", "account", "stated_by", "remark"}
+    told = {}
+    for name, value in event.items():
+        if value == silent[name] or name in hidden:
+            continue
+        if name in {"occurred", "recorded"}:
+            told[name] = _minute(value)
+        elif name == "stops":
+            told[name] = [item["location"] for item in value]
+        elif name == "stop":
+            told[name] = {key: part for key, part in value.items() if part}
+        else:
+            told[name] = value
+    return told
 
 
 _SITES = ("ATL1", "DEN1", "SEA1")
@@ -121,6 +139,8 @@ class Author:
         self.finance = finance and family not in {"by start", "abroad"}
         """Not where what a charge waits for may stand for a while only: exempt as well."""
         self.plans = True
+        self.minutes = {name: set() for name in _PLATFORMS}
+        """In which each says that something happened."""
         self.platforms = sorted(_PLATFORMS)
         if family != "abroad":
             self.platforms.remove("tms-eu")
@@ -160,7 +180,7 @@ class Author:
             "event_id": f"{name}-{len(self.said.get(name, ()))}",
             "platform": name,
             "classifier": "ACTUAL",
-            "occurred": self.moment(at_ms),
+            "occurred": self.moment(name, at_ms),
             "occurred_precision": "MINUTE" if self.chance(4) else "SECOND",
             "recorded": rnd.choice([None, at_ms, at_ms - 30 * MINUTE_MS]),
         }
@@ -175,12 +195,17 @@ class Author:
             body |= _PLATFORMS[name](self)
         return raw_event(**body)
 
-    def moment(self, at_ms):
+    def moment(self, name, at_ms):
         """When it happened: often about when others say so too."""
         if self.chance(2):
-            return at_ms - self.rnd.randrange(6) * 20 * MINUTE_MS
-        hour = (at_ms // HOUR_MS - self.rnd.randrange(2)) * HOUR_MS
-        return min(at_ms, hour + self.rnd.choice((0, 0, 32_000, 20 * MINUTE_MS)))
+            moment = at_ms - self.rnd.randrange(6) * 20 * MINUTE_MS
+        else:
+            hour = (at_ms // HOUR_MS - self.rnd.randrange(2)) * HOUR_MS
+            moment = min(at_ms, hour + self.rnd.choice((0, 0, 32_000, 20 * MINUTE_MS)))
+        while not self.may("twice") and moment // MINUTE_MS in self.minutes[name]:
+            moment -= MINUTE_MS
+        self.minutes[name].add(moment // MINUTE_MS)
+        return moment
 
     def taken_back(self, target):
         names = ("entity_type", "entity_id", "reference")
@@ -321,10 +346,10 @@ _PLATFORMS = {
 _CONTROLS = ("suspend", "redecide", "activate", "watermark")
 
 
-def network(rnd, *, statements=30, shipments=3, family=None, controls=True):
+def network(rnd, *, statements=30, shipments=3, family=None, phases=2):
     """A network of one or two phases."""
     family = family or rnd.choice(FAMILIES)
-    if not controls or rnd.randrange(2):
+    if phases == 1 or rnd.randrange(2):
         return Network(family, [Author(rnd, family, shipments).phase(0, statements)])
     author = Author(rnd, family, shipments, finance=False)
     kind = rnd.choice(_CONTROLS)
@@ -354,11 +379,16 @@ def in_turn(rnd, phase):
     return [queues[name].pop() for name in names]
 
 
-def read(network, rnd, *, mode="each", partitions=2, batch=1):
+def _nothing(driver):
+    pass
+
+
+def read(network, rnd, *, mode="each", partitions=2, batch=1, after=_nothing):
     """Read a network in one order, then let every silence end, but no wait.
 
     Modes: `each` record is a batch of its own; `all` of a phase are one batch, or `batch` records;
     `clock` moves as far as it may after each record; `restart` has a fresh worker after each.
+    `after` each record somebody may look.
     """
     policies = [policy(network.family), policy(network.family, "2")]
     driver = TopologyDriver(policies, partitions=partitions, start_ms=START_MS - HOUR_MS)
@@ -368,12 +398,13 @@ def read(network, rnd, *, mode="each", partitions=2, batch=1):
             if mode == "all" and (place == 0 or (batch > 1 and place % batch == 0)):
                 driver.start()
                 driver.stop()
-            append(driver, said)
+            append(driver, said, said.at_ms)
             unread = [later.at_ms for later in sequence[place + 1 :]] if mode == "clock" else []
             if mode == "restart":
                 driver.restart()
             elif unread:
                 driver.reach(max(min(unread) - 1, START_MS))
+            after(driver)
         if mode == "all":
             driver.start()
         driver.reach(START_MS + (number + 1) * PHASE_MS)
@@ -383,17 +414,18 @@ def read(network, rnd, *, mode="each", partitions=2, batch=1):
             else:
                 driver.control(kind, **told)
     driver.reach(END_MS)
+    after(driver)
     return driver
 
 
-def append(driver, said):
-    """One statement on the partition of its key, or on the next one."""
+def append(driver, said, at_ms=None):
+    """One statement on the partition of its key, or on the next one; now, unless it says when."""
     body = dict(said.event)
     key = driver.key_of(body).encode()
     value = codec.encode(body, codec.committed("raw-event"), driver.raw_schema_id)
     number = (partition_of(key, driver.partitions) + said.astray) % driver.partitions
     topic = min(next(iter(driver.policies.values())).platforms[body["platform"]].topics)
-    driver.pipe_bytes(topic, key, value, partition=number, at_ms=said.at_ms)
+    driver.pipe_bytes(topic, key, value, partition=number, at_ms=at_ms)
 
 
 def final(driver):
@@ -436,6 +468,38 @@ def final(driver):
                 },
             }
     return {key: told for key, told in found.items() if any(told.values())}
+
+
+def fewest(network, differs):
+    """The network with as few statements as still differ, to read what went wrong."""
+    flat = [
+        (number, name, place)
+        for number, phase in enumerate(network.phases)
+        for name, said in phase.said.items()
+        for place in range(len(said))
+    ]
+
+    def only(kept):
+        phases = [
+            Phase(
+                {
+                    name: [item for at, item in enumerate(said) if (number, name, at) in kept]
+                    for name, said in phase.said.items()
+                },
+                phase.controls,
+            )
+            for number, phase in enumerate(network.phases)
+        ]
+        return network._replace(phases=phases)
+
+    step = len(flat) // 2
+    while step:
+        for first in reversed(range(0, len(flat), step)):
+            fewer = flat[:first] + flat[first + step :]
+            if differs(only(set(fewer))):
+                flat = fewer
+        step //= 2
+    return only(set(flat))
 
 
 def differences(one, other):
