@@ -42,7 +42,13 @@ class _Commands(LazyGroup):
             "Prove from the topics alone that nothing was lost, doubled or altered.",
         ),
         "claims": Place(
-            "pipeline.cli.trail", "List a platform's own claims and what became of them."
+            "pipeline.cli.claims",
+            "List a platform's own claims by what became of them, with what to fix.",
+        ),
+        "explain": Place(
+            "pipeline.cli.explain",
+            "Tell what a reason or an alert means, whose turn it is, and what to do; needs no"
+            " Kafka.",
         ),
         "send": Place(
             "pipeline.cli.send",

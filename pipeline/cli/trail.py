@@ -1,11 +1,10 @@
-"""`milepost audit` and `claims`: the ledger in words.
+"""`milepost audit`: the ledger in words.
 
 Must never decide what a record means: `pipeline.operations.trail` tells.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ import typer
 from pipeline.cli.listing import iso, table, terminal_width, wrapped
 from pipeline.cli.surroundings import declared_topics, explained, inspected
 from pipeline.cli.terminal import FOUND, Json, document, fail
-from pipeline.cli.times import END_OF_TIME, moment, since_ms
+from pipeline.cli.times import END_OF_TIME, moment
 from pipeline.governance.vocabulary import Disposition
 from pipeline.kafka import clients
 from pipeline.operations import trail
@@ -24,7 +23,6 @@ from pipeline.operations.proof.evidence import TopicEvidence
 from pipeline.operations.trail import Entry, Story, meaning
 
 Record = dict[str, Any]
-commands = typer.Typer(no_args_is_help=True)
 audit = typer.Typer(no_args_is_help=True, help="What was decided, by whom, and why.")
 
 
@@ -205,63 +203,3 @@ def _standing(standing: list[Record]) -> Iterator[str]:
     ]
     heading = ("milestone", "occurred", "by", "", "rev", "rule (bundle)")
     yield from table(heading, rows, cut=(0, 5), width=None if width is None else width - 2)
-
-
-@commands.command()
-def claims(
-    platform: Annotated[str, typer.Option(help="Whose claims.")],
-    since: Annotated[
-        str, typer.Option(help="ISO 8601, or a span back from now such as 2h or 7d.")
-    ] = "24h",
-    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
-    *,
-    as_json: Json = False,
-) -> None:
-    """List a platform's own claims and what became of them."""
-    start_ms = since_ms(since)
-    with explained(), inspected() as evidence:
-        found = trail.claims(evidence, platform, start_ms)
-        if as_json:
-            document({"platform": platform, "claims": [entry.document() for entry in found]})
-            return
-        for line in _claimed(platform, found, limit):
-            typer.echo(line)
-
-
-def _claimed(platform: str, found: list[Entry], limit: int) -> Iterator[str]:
-    width = terminal_width()
-    noun = "claim" if len(found) == 1 else "claims"
-    yield f"{len(found)} {noun} of {platform}"
-    if not found:
-        yield "None were received since then: see its name in policy/platforms.yaml, and --since."
-        return
-    yield ""
-    fates = Counter((entry.fate, entry.reason) for entry in found)
-    yield from table(
-        ("count", "fate", "reason", "meaning"),
-        [
-            (str(count), fate, reason, meaning(reason))
-            for (fate, reason), count in fates.most_common()
-        ],
-        cut=(3,),
-        width=width,
-    )
-    yield ""
-    if limit < len(found):
-        yield f"The newest {limit}; --limit shows more:"
-    yield from table(
-        ("received", "event", "said", "fate", "entity", "reason"),
-        [
-            (
-                iso(entry.verdict["received"]),
-                entry.verdict["claim"],
-                entry.event_type or "?",
-                entry.fate,
-                entry.verdict["entity"] or "?",
-                entry.reason,
-            )
-            for entry in found[-limit:]
-        ],
-        below=(4, 5),
-        width=width,
-    )

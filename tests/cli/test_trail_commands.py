@@ -165,11 +165,26 @@ def test_a_platform_sees_its_own_claims(governed, milepost, send, shipment):
     send(said(name, shipment, "DELIVERED"))
     told = milepost("claims", "--platform", "tms-na", "--since", "10m", "--json")
     assert name in {item["claim"] for item in told.document["claims"]}
+    reasons = {(row["fate"], row["reason"]) for row in told.document["reasons"]}
+    assert ("approved", "owner_spoke") in reasons
     told = milepost("claims", "--platform", "tms-na", "--since", "10m", "--limit", 1)
-    assert "The newest 1; --limit shows more" in told.out
+    assert "; --limit shows more" in told.out
+    assert max(map(len, told.out.splitlines())) <= 80
     told = milepost("claims", "--platform", "nobody")
     assert told.code == 0
     assert told.out.startswith("0 claims of nobody")
+
+
+def test_claims_that_could_not_be_governed_come_first_with_what_to_fix(
+    governed, milepost, send, shipment
+):
+    send(said(governed.name("E"), shipment, "WOBBLY"))
+    told = milepost("claims", "--platform", "tms-na", "--since", "10m")
+    first = told.out.split("\n\n")[1]
+    assert "could not be governed (dead_lettered, unmapped_status)" in first
+    assert "  Turn of the policy's owner: Map the code in the platform's dialect" in first
+    assert "        'WOBBLY' in dialect tms-na (letter " in first
+    assert f"acme/shipment/{shipment}" in first
 
 
 @pytest.mark.parametrize(
