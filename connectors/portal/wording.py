@@ -55,6 +55,9 @@ class Wording:
         self._statuses = {
             (row.entity.value, row.status): row.name for row in reversed(rows) if row.status
         }
+        self._partial = {
+            (row.entity.value, row.partial_status): row for row in rows if row.partial_status
+        }
         self._sites: dict[tuple[str, str], SiteModel] = {}
         self._tenants = {} if bundle is None else bundle.heading.tenants
         for site in [] if bundle is None else bundle.sites:
@@ -76,6 +79,10 @@ class Wording:
 
     def status(self, status: str, key: Key, language: str) -> str:
         """What a customer calls an entity's status: as the event type that leads to it."""
+        partial = self._partial.get((key.type, status))
+        if partial is not None:
+            labels = partial.partial_labels
+            return labels.get(language) or labels.get(DEFAULT_LANGUAGE) or readable(status)
         event_type = self._statuses.get((key.type, status))
         if event_type is None:
             return readable(status)

@@ -105,6 +105,8 @@ class EventTypeModel(_Model):
     estimate_as: str = ""
     labels: dict[str, str]
     tenant_labels: dict[str, dict[str, str]] = {}
+    partial_labels: dict[str, str] = {}
+    """What customers call `partial_status`."""
 
 
 class PlatformModel(_Model):

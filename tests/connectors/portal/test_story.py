@@ -253,6 +253,13 @@ def test_an_order_and_a_transport_are_cancelled_each_in_its_own_words():
     assert WORDING.status("cancelled", shipment, "en") == "Transport cancelled"
 
 
+def test_what_is_done_in_part_has_a_name_in_every_language():
+    shipment = Key("acme", "shipment", "1")
+    assert WORDING.status("partially_delivered", shipment, "en") == "Partially delivered"
+    assert WORDING.status("partially_delivered", shipment, "de") == "Teilweise zugestellt"
+    assert WORDING.status("partially_delivered", shipment, "fr") == "Partially delivered"
+
+
 def test_a_cancellation_is_told_also_where_the_status_is_further_on():
     cancel = approved("shipment.cancelled", 2, status_after="goods_issued")
     issued = approved("goods.issued", 1, status_after="goods_issued")
