@@ -16,7 +16,9 @@ from pipeline.contract.bundle import Bundle
 SUFFIX: Final = "-demo"
 HOUR_IN_SECONDS: Final = 1
 WAIT: Final = timedelta(seconds=16)
-"""Longest wait for a region, a stop, a predecessor or a reference."""
+"""Longest wait for a region, a stop, a predecessor or a statement that is taken back."""
+REFERENCE_WAIT: Final = timedelta(seconds=35)
+"""Longest wait for a reference: what binds it is judged on another partition, perhaps later."""
 
 
 def demo_bundle(bundle: Bundle, handover_ms: int | None = None) -> Bundle:
@@ -31,7 +33,10 @@ def demo_bundle(bundle: Bundle, handover_ms: int | None = None) -> Bundle:
     content: dict[str, Any] = bundle.model_dump(by_alias=True)
     content["heading"]["version"] = bundle.version + SUFFIX
     waits = content["heading"]["waits"]
-    content["heading"]["waits"] = {name: min(wait, WAIT) for name, wait in waits.items()}
+    content["heading"]["waits"] = {
+        name: min(wait, REFERENCE_WAIT if name == "reference" else WAIT)
+        for name, wait in waits.items()
+    }
     for rule in content["rules"]:
         for deputy in rule["deputies"]:
             deputy["after"] *= HOUR_IN_SECONDS / 3600

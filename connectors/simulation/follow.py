@@ -23,6 +23,7 @@ from pipeline.settings import Settings
 Record = dict[str, Any]
 Place = tuple[str, int, int]
 """Topic, partition, offset of an input record."""
+Partition = tuple[str, int]
 LedgerPlace = tuple[int, int]
 """Partition and sequence in the ledger."""
 Fate = tuple[str, str]
@@ -59,6 +60,8 @@ class Followed:
     """Raw records by disposition and reason, as they were first judged."""
     open_claims: int = 0
     """Claims that wait."""
+    read_to: dict[Partition, int] = field(default_factory=dict)
+    """By topic and partition of an input: offset after the last that the ledger accounts for."""
     others: int = 0
     """Links and control records that the ledger tiles besides."""
 
@@ -170,6 +173,8 @@ class Follower(threading.Thread):
 def note_block(followed: Followed, block: Record) -> None:
     """Take a block of the ledger into account."""
     partition = block["partition"]
+    for item in block["inputs"]:
+        followed.read_to[item["topic"], partition] = item["next"]
     for number, row in enumerate(block["decisions"]):
         topic = block["inputs"][row["input"]]["topic"]
         if topic in _OF_OURS:

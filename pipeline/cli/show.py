@@ -35,7 +35,7 @@ from pipeline.cli.terminal import FOUND
 from pipeline.cli.times import now_ms
 from pipeline.contract import topics as contract_topics
 from pipeline.contract.bundle import load_bundle
-from pipeline.contract.names import RAW_PREFIX, data_root
+from pipeline.contract.names import LINKS, RAW_PREFIX, REKEYED, data_root
 from pipeline.kafka import bundles
 from pipeline.kafka.reading import ends_of
 from pipeline.kafka.registry import Registry
@@ -49,6 +49,8 @@ from pipeline.settings import PREFIX, Settings
 
 SETTLED_WITHIN_S: Final = 120.0
 LOOK_S: Final = 0.4
+_MARKER: Final = 1
+"""What stays unread at the end of a topic that is written to in transactions: the last marker."""
 LATELY: Final = 2_000
 """Approved records of which the live view shows the latency."""
 NEEDED: Final = ("governor", "portal", "simulated-erp", "erp-sink")
@@ -258,7 +260,17 @@ class Show:
             if topic.name.startswith(RAW_PREFIX)
         )
         behind = snapshot.behind_portal + snapshot.behind_erp
-        return snapshot.judged == ends and not behind
+        return snapshot.judged == ends and not behind and not self._under_way(where)
+
+    def _under_way(self, where: Addresses) -> bool:
+        """Whether anything is on its way from one partition to another."""
+        with self._follower.lock:
+            read_to = dict(self._follower.followed.read_to)
+        return any(
+            end - read_to.get((topic, number), 0) > _MARKER
+            for topic in (REKEYED, LINKS)
+            for number, end in ends_of(self._settings, where.bootstrap, topic).items()
+        )
 
 
 class _Sending(threading.Thread):

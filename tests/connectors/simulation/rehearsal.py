@@ -40,7 +40,7 @@ class Rehearsed:
         return self.driver.records(names.APPROVED)
 
 
-def rehearse(traffic: Traffic, *, settle_s: int = 30) -> Rehearsed:
+def rehearse(traffic: Traffic, *, settle_s: int = 45) -> Rehearsed:
     policy = compile_policy(demo_bundle(load_bundle(), traffic.world.handover_ms))
     driver = TopologyDriver([policy], start_ms=traffic.world.now_ms + 1000)
     addresses = Addresses(BUNDLE)

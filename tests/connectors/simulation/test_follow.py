@@ -8,7 +8,7 @@ def block(*decisions, partition=0, first_seq=0, transitions=()):
     return {
         "partition": partition,
         "first_seq": first_seq,
-        "inputs": [{"topic": topic} for topic in topics],
+        "inputs": [{"topic": topic, "next": first_seq + 10} for topic in topics],
         "decisions": [row | {"input": topics.index(row["topic"])} for row in decisions],
         "transitions": list(transitions),
     }
@@ -67,6 +67,11 @@ def test_a_claim_that_waited_under_a_reference_ends_as_its_copy_does():
     found = followed(waits, bound, copy)
     assert found.ends() == {(RAW, 0, 4): ("approved", "owner_spoke")}
     assert (found.open_claims, found.bound) == (0, 1)
+
+
+def test_how_far_an_input_was_read_is_what_its_last_block_says():
+    found = followed(block(decision(0)), block(decision(1), first_seq=1))
+    assert found.read_to == {(RAW, 0): 11}
 
 
 def test_latency_counts_only_what_did_not_wait_on_purpose():
