@@ -60,7 +60,9 @@ class _Head:
     summary: bytes | None = None
     names: set[tuple[str, str, str]] = field(default_factory=set)
     splits: bool = False
-    """Whether it may have changed what the shipment is split into."""
+    """Whether it says what the shipment is split into."""
+    changes: bool = False
+    """Whether it changes or takes back something that may have said so."""
 
 
 def recognised(record: Record) -> bool:
@@ -101,7 +103,7 @@ def apply(
     if not heads:
         return 0
     _write_names(connection, heads)
-    _write_parts(connection, [key for key, head in heads.items() if head.splits])
+    _write_parts(connection, heads)
     return _write_entities(connection, heads)
 
 
@@ -205,10 +207,8 @@ def _add_milestone(heads: dict[Key, _Head], arrived: Arrived) -> None:
     if record["entity_seq"] > head.status_seq and recognised(record):
         head.status, head.status_seq = record["status_after"], record["entity_seq"]
     head.names |= _reference_names(record["references"], record["correlations"])
-    changes = record["action"] in {Action.RETRACT, Action.CORRECT}
-    head.splits |= bool(record["shipments"]) or (
-        changes and record["entity_type"] == EntityType.SHIPMENT
-    )
+    head.splits |= bool(record["shipments"])
+    head.changes |= record["action"] in {Action.RETRACT, Action.CORRECT}
 
 
 def _add_status(heads: dict[Key, _Head], arrived: Arrived) -> None:
@@ -264,10 +264,15 @@ def _name_row(key: Key, name: tuple[str, str, str]) -> dict[str, str]:
     }
 
 
-def _write_parts(connection: Connection, keys: Iterable[Key]) -> None:
+def _write_parts(connection: Connection, heads: dict[Key, _Head]) -> None:
     """Name shipments by what they are split into, as their revisions have it by now."""
     table, told = tables.reference, tables.revision
-    for key in keys:
+    for key, head in heads.items():
+        if key.type != EntityType.SHIPMENT or not (head.splits or head.changes):
+            continue
+        named = select(table.c.value).where(*_of(table, key), table.c.kind == PART_KIND).limit(1)
+        if not head.splits and connection.execute(named).first() is None:
+            continue
         bodies = connection.execute(select(told.c.body).where(*_of(told, key))).scalars()
         parts = split_into(orjson.loads(body) for body in bodies)
         connection.execute(delete(table).where(*_of(table, key), table.c.kind == PART_KIND))
