@@ -21,6 +21,7 @@ from pipeline.governance.entity import (
 )
 
 STATE_VERSION: Final = 2
+_FIELDS_OF_VERSION_1: Final = 19
 _UNSAID: Final[tuple[Any, ...]] = (None, "UNRECOGNISED", [], {})
 _NOT_KEPT: Final = frozenset({"attributes", "account", "entity_type", "entity_id"})
 """Fields of a claim that nothing asks for once it is placed; a held one is still whole in `raw`."""
@@ -80,6 +81,8 @@ def load(key: str, plain: list[Any]) -> Entity:
         raise ValueError(
             f"state of {key} has version {version}, this Milepost reads up to {newest}"
         )
+    if len(fields) == _FIELDS_OF_VERSION_1:
+        fields = _from_version_1(fields)
     entity = Entity(key)
     (
         entity.generation,
@@ -127,6 +130,22 @@ def load(key: str, plain: list[Any]) -> Entity:
         entity.bound = {key: (since, until) for key, (since, until) in bound.items()}
         entity.bindings = {key: Bound(*row) for key, row in bindings.items()}
     return entity
+
+
+def _from_version_1(fields: list[Any]) -> list[Any]:
+    """What version 1 wrote, with what it did not know yet.
+
+    Every plan it kept stood, nothing was noted as said and taken back, and no statement knew which
+    ones it had replaced.
+    """
+    *rest, plans, orders, told, told_status, linked, link_seq = fields[:14]
+    references, incomplete, occurrences, held, seen = fields[14:]
+    plans = [[*plan, True] for plan in plans]
+    occurrences = [
+        [*row[:-1], [[*spoken[:12], [], *spoken[12:]] for spoken in row[-1]]] for row in occurrences
+    ]
+    names = [told, told_status, linked, link_seq, references, incomplete]
+    return [*rest, plans, orders, *names, occurrences, held, [], seen]
 
 
 def _dump_occurrence(occurrence: Occurrence) -> list[Any]:
