@@ -1,7 +1,8 @@
 """Follow approved milestones: your own tables, each revision once, effects for what is new only.
 
-Needs confluent-kafka and fastavro, nothing of Milepost but a copy of its schema. Run it as
-MILEPOST_BOOTSTRAP_SERVERS=… MILEPOST_REGISTRY_URL=… python consume.py YOUR-DATABASE.sqlite
+Needs confluent-kafka and fastavro, nothing of Milepost. Run it as
+MILEPOST_BOOTSTRAP_SERVERS=… MILEPOST_REGISTRY_URL=… python consume.py DATABASE.sqlite SCHEMA.avsc
+The schema is fetched when the file isn't there; keep it with your code from then on.
 """  # noqa: INP001  a script, in no package
 
 import io
@@ -19,8 +20,13 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 TOPIC, GROUP = "logistics.approved-milestones.v1", "your-team"  # one group per database
 REGISTRY = os.environ["MILEPOST_REGISTRY_URL"]
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 # The schema you were built with: words that a newer one adds then come out as UNRECOGNISED
-SCHEMA = Path(__file__).parents[2] / "schemas" / "approved-milestone.avsc"
+SCHEMA = Path(sys.argv[2])
+if not SCHEMA.exists():
+    with urlopen(f"{REGISTRY}/subjects/{TOPIC}-value/versions/latest") as answer:  # noqa: S310  ours
+        SCHEMA.write_text(json.load(answer)["schema"])
 mine = fastavro.parse_schema(json.loads(SCHEMA.read_text()))
 written: dict[int, Any] = {}
 
@@ -91,6 +97,9 @@ while True:
     at, offset = message.partition(), message.offset()
     db.execute("BEGIN IMMEDIATE")
     row = db.execute("SELECT live_from FROM position WHERE partition = ?", (at,)).fetchone()
-    take(decode(message.value() or b""), live=offset >= row[0])
+    milestone = decode(message.value() or b"")
+    take(milestone, live=offset >= row[0])
     db.execute("UPDATE position SET next = ? WHERE partition = ?", (offset + 1, at))
     db.execute("COMMIT")
+    told = [milestone[name] for name in ("entity_id", "event_type", "action", "assurance")]
+    print(*told, milestone["occurred"].isoformat(), flush=True)  # noqa: T201  its output

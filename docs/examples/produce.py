@@ -15,6 +15,8 @@ from urllib.request import urlopen
 import fastavro
 from confluent_kafka import Producer
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 TENANT, PLATFORM = "acme", "tms-na"
 TOPIC = f"logistics.raw.{PLATFORM}.v1"
 REGISTRY = os.environ["MILEPOST_REGISTRY_URL"]
@@ -60,3 +62,4 @@ producer.produce(
 # Only what Kafka has acknowledged is sent; else send the same event again, repeats are recognised
 if producer.flush(30) or failures:
     sys.exit(f"not delivered: {failures or 'no answer in 30 s'}")
+print(f"sent {event['event_id']} to {TOPIC} under the key {key}")  # noqa: T201  its output

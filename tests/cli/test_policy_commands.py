@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -152,6 +153,15 @@ def test_a_claim_that_can_not_be_governed_says_which_step_refused_it(milepost, t
 def test_the_outcome_is_one_sentence_for_a_person(milepost, tmp_path):
     told = milepost("policy", "explain", events(tmp_path, said("DELIVERED")))
     assert told.out.startswith("e1: approved (owner_spoke): The milestone's owner said so.")
+
+
+def test_a_date_may_count_back_from_today(milepost, tmp_path):
+    (told,) = explained(milepost, tmp_path, said("DELIVERED", occurred="-1dT10:05:30-06:00"))
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    (record,) = told["published"]
+    meant = datetime.fromisoformat(f"{yesterday.isoformat()}T16:05:30+00:00")
+    assert record["occurred"] == meant.timestamp() * 1000
+    assert record["occurred_precision"] == "SECOND"
 
 
 @pytest.mark.parametrize(
