@@ -287,7 +287,8 @@ def repair(
 ) -> None:
     """Edit dead letters and send them through again; shows the edit only, unless --go.
 
-    Event id, place and time of receipt stay; the header milepost.repaired-by names who did it.
+    Event id, place and time of receipt stay; the header milepost.repaired-by
+    names who did it.
     """
     if go and not why:
         fail("--why: say why they are edited, for the record", WRONG_USE)

@@ -72,6 +72,9 @@ class _Commands(LazyGroup):
         "policy": Place(
             "pipeline.cli.policy", "Who may say what: check, explain, publish.", "commands"
         ),
+        "ops-desk": Place(
+            "pipeline.cli.ops_desk", "What a person states, by telephone or e-mail.", "commands"
+        ),
         "platforms": Place(
             "pipeline.cli.platforms", "Whom to trust now: status, suspend, release.", "commands"
         ),

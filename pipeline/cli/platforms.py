@@ -73,8 +73,9 @@ def suspend(
 ) -> None:
     """Stop trusting a platform at once, without a deploy.
 
-    What it said stays. What it says from now on is held, with a deadline; its deputies stand in as
-    if it were silent. `release` lets its claims be judged, in order.
+    What it said stays. What it says from now on is held, with a deadline; its
+    deputies stand in as if it were silent. `release` lets its claims be
+    judged, in order.
     """
     _steer(ControlKind.SUSPEND, name, by, why, as_json=as_json)
 
@@ -104,7 +105,8 @@ def watermark(
 ) -> None:
     """Say up to when a platform has sent everything.
 
-    It tells an owner that was silent from one whose source was down. Never moves back.
+    It tells an owner that was silent from one whose source was down. It never
+    moves back.
     """
     at = moment("--complete-to", complete_to)
     _steer(ControlKind.WATERMARK, name, by, why, complete_to=at, as_json=as_json)

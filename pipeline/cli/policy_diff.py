@@ -30,7 +30,8 @@ _Which = Annotated[
 def diff(before: _Which, after: _Which, *, as_json: Json = False) -> None:
     """Compare two bundles in words: who gains and loses what, where, from when; what codes mean.
 
-    Folders and files need no Kafka; versions are looked up among those that were published.
+    Folders and files need no Kafka; versions are looked up among those that
+    were published.
     """
     with explained():
         old, new = _bundle(before), _bundle(after)

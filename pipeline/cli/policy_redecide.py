@@ -71,8 +71,9 @@ def redecide(
 ) -> None:
     """Decide the past of entities again under the bundle in force; shows only, unless --publish.
 
-    What would be published is worked out with the governor's own code on copies of its state. Only
-    entities that would be decided otherwise are decided again; a second run finds nothing.
+    What would be published is worked out with the governor's own code on
+    copies of its state. Only entities that would be decided otherwise are
+    decided again; a second run finds nothing.
     """
     if not (entity or since or event_type or rule or everything):
         fail("Say which: --entity, --since, --event-type, --rule, or --all", WRONG_USE)

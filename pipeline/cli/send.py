@@ -16,10 +16,12 @@ from pipeline.cli.listing import iso
 from pipeline.cli.surroundings import explained, inspected, surroundings
 from pipeline.cli.terminal import FOUND, WRONG_USE, Json, document, fail
 from pipeline.contract import codec, names
+from pipeline.contract.bundle import Bundle
 from pipeline.governance.vocabulary import Disposition
 from pipeline.kafka import bundles, clients
 from pipeline.kafka.registry import Registry
 from pipeline.operations import steering
+from pipeline.operations.proof.evidence import TopicEvidence
 from pipeline.operations.trail import Entry, meaning
 
 Record = dict[str, Any]
@@ -39,34 +41,56 @@ def send(
         bundle = bundles.in_force(settings, where.bootstrap)
         if bundle is None:
             fail("No policy bundle is in force: run `milepost policy publish`", FOUND)
-        with Registry.of(settings, where.registry_url) as registry:
-            outgoing = _outgoing(file, events, Addressing(bundle), registry)
-        start = steering.ledger_ends(evidence)
-        sent = clients.deliver(clients.producer(settings, where.bootstrap), outgoing)
-        found = steering.await_decisions(evidence, sent, start)
-        judged = [found.get(position) for position in sent]
-        if as_json:
-            document({"events": [None if e is None else e.document() for e in judged]})
-        else:
-            for event, entry in zip(events, judged, strict=True):
-                typer.echo(_judged(event, entry))
-        if None in judged:
-            fail(
-                f"Not everything was decided within {steering.WAIT_S:g} s: is a governor running?"
-                " `milepost audit show` tells later what became of it.",
-                FOUND,
-            )
+        govern(evidence, bundle, events, what=str(file), as_json=as_json)
+
+
+def govern(
+    evidence: TopicEvidence, bundle: Bundle, events: list[Record], *, what: str, as_json: bool
+) -> None:
+    """Send raw events where they belong, wait, and show what became of each.
+
+    Args:
+        evidence: the topics.
+        bundle: in force; it says where they belong.
+        events: in order.
+        what: where they come from, for messages.
+        as_json: whether to show one document.
+
+    Raises:
+        DeliveryError: Kafka did not take them.
+        UnreachableError: Kafka or the registry is away.
+        typer.Exit: an event can't be sent anywhere, or is not decided in time.
+
+    """
+    settings, where = surroundings()
+    with Registry.of(settings, where.registry_url) as registry:
+        outgoing = _outgoing(what, events, Addressing(bundle), registry)
+    start = steering.ledger_ends(evidence)
+    sent = clients.deliver(clients.producer(settings, where.bootstrap), outgoing)
+    found = steering.await_decisions(evidence, sent, start)
+    judged = [found.get(position) for position in sent]
+    if as_json:
+        document({"events": [None if e is None else e.document() for e in judged]})
+    else:
+        for event, entry in zip(events, judged, strict=True):
+            typer.echo(_judged(event, entry))
+    if None in judged:
+        fail(
+            f"Not everything was decided within {steering.WAIT_S:g} s: is a governor running?"
+            " `milepost audit show` tells later what became of it.",
+            FOUND,
+        )
 
 
 def _outgoing(
-    file: Path, events: list[Record], addressing: Addressing, registry: Registry
+    what: str, events: list[Record], addressing: Addressing, registry: Registry
 ) -> list[clients.Outgoing]:
     outgoing = []
     for position, event in enumerate(events, 1):
         try:
             address = addressing.address(event)
         except UnaddressableError as error:
-            fail(f"{file}, event {position}: {error}", WRONG_USE)
+            fail(f"{what}, event {position}: {error}", WRONG_USE)
         number = registry.id_for(names.subject(address.topic), "raw-event")
         value = codec.encode(event, codec.committed("raw-event"), number)
         outgoing.append(clients.Outgoing(address.topic, value, address.key))
