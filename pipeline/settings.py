@@ -93,6 +93,11 @@ class Settings(BaseModel):
         262_144, ge=1_024, description="Raw records above this size go undecoded to the dead letter"
     )
 
+    cloudevents: bool = Field(
+        default=False,
+        description="Whether approved records also have the headers of CloudEvents (binary mode)",
+    )
+
     # HTTP servers: loopback unless told otherwise
     host: str = Field("127.0.0.1", description="Address that every HTTP server binds to")
     public_hosts: str | None = Field(

@@ -10,7 +10,9 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 from pipeline.contract.names import (
     DEAD_LETTER_PREFIX,
@@ -21,6 +23,7 @@ from pipeline.contract.names import (
     HEADER_KEY,
     HEADER_ORIGIN,
     HEADER_TENANT,
+    HEADER_TRACE,
 )
 from pipeline.governance.claims import Origin, Raw
 from pipeline.governance.ledger import digest
@@ -46,6 +49,11 @@ _OFFSET_MAX: Final = (1 << 63) - 1
 _PARTITION_MAX: Final = (1 << 31) - 1
 _PLACE_BYTES_MAX: Final = 1_000
 _TOPIC: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
+CONTENT_TYPE: Final = "application/vnd.confluent.avro"
+"""Of values in Avro behind the five bytes that name their schema."""
+_TRACE: Final = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
 _CARRIED = frozenset({HEADER_ORIGIN, HEADER_KEY, HEADER_HOPS})
 
 
@@ -57,6 +65,42 @@ def approved(action: str, assurance: str, event_type: str, tenant: str) -> Heade
         (HEADER_EVENT_TYPE, event_type.encode()),
         (HEADER_TENANT, tenant.encode()),
     ]
+
+
+def cloud_event(record: dict[str, Any], key: bytes) -> Headers:
+    """Headers of an approved record as a CloudEvent in Kafka's binary content mode.
+
+    `time` is when it happened, the extension `recordedtime` when it first came in.
+
+    Args:
+        record: shaped as `schemas/approved-milestone.avsc`.
+        key: of the entity, which is the subject.
+
+    """
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", record["event_id"].encode()),
+        ("ce_source", f"/milepost/{quote(record['tenant'], safe='')}".encode()),
+        ("ce_type", f"milepost.logistics.{record['event_type']}".encode()),
+        ("ce_subject", key),
+        ("ce_time", _rfc3339(record["occurred"])),
+        ("ce_recordedtime", _rfc3339(record["received"])),
+        ("content-type", CONTENT_TYPE.encode()),
+    ]
+
+
+def _rfc3339(at_ms: int) -> bytes:
+    seconds, ms = divmod(at_ms, 1_000)
+    told = datetime.fromtimestamp(seconds, UTC).replace(microsecond=ms * 1_000)
+    return told.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
+
+
+def trace_of(given: Given) -> bytes | None:
+    """The `traceparent` of a record; None: it has none, several, or none that is well-formed."""
+    found = [value for name, value in given if name == HEADER_TRACE]
+    if len(found) != 1 or found[0] is None or _TRACE.fullmatch(found[0]) is None:
+        return None
+    return found[0]
 
 
 def forwarded(original: Raw, key: bytes | None, origin: Origin, hops: int) -> Headers:

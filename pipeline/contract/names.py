@@ -33,6 +33,9 @@ HEADER_ASSURANCE: Final = "milepost.assurance"
 HEADER_EVENT_TYPE: Final = "milepost.event-type"
 HEADER_TENANT: Final = "milepost.tenant"
 
+# W3C Trace Context: an approved record has that of the raw record whose claim it carries
+HEADER_TRACE: Final = "traceparent"
+
 # Headers of re-keyed and replayed records: where the record came from, when it was appended, and
 # its key there, if it is sent on under another one
 HEADER_ORIGIN: Final = "milepost.origin"

@@ -312,6 +312,7 @@ def build(
         ids=ids,
         inputs=inputs.topics,
         record_bytes_max=settings.record_bytes_max,
+        cloudevents=settings.cloudevents,
     )
 
     read = inputs.topics - {names.CONTROL}

@@ -81,6 +81,8 @@ class Refused(NamedTuple):
     detail: str
 
 
+Place = tuple[str, int, int]
+"""Topic, partition and offset of a record."""
 SchemaMap = Mapping[tuple[str, int], Schema | Refused]
 """What is known of schema ids, by topic and id."""
 
@@ -98,6 +100,8 @@ class Surroundings:
     inputs: frozenset[str]
     """Every input there is: the clock waits for all of them."""
     record_bytes_max: int
+    cloudevents: bool = False
+    """Whether approved records have the headers of CloudEvents as well."""
 
 
 class PolicyName(NamedTuple):
@@ -377,7 +381,7 @@ def _govern_block(
             kernel.forget(work, entity)
     if work.activated:
         state.policy_version, state.policy_digest = work.policy.version, work.policy.digest
-    _write_outputs(surroundings, state, work, governed)
+    _write_outputs(surroundings, state, work, governed, _traces(chunk))
     if not chunk and not work.transitions and not inputs and clock_before == state.clock:
         return
     block = {
@@ -504,8 +508,41 @@ def _cut(text: str) -> str:
     return text[:ID_CHARACTERS_MAX]
 
 
+def _traces(chunk: Iterable[_Decoded]) -> dict[Place, bytes]:
+    """The trace that each claim of the block came with, by where the claim first came in."""
+    found: dict[Place, bytes] = {}
+    for item in chunk:
+        arrival = item.arrival
+        if arrival is not None and arrival.raw.headers:
+            trace = headers.trace_of(arrival.raw.headers)
+            if trace is not None:
+                found[arrival.origin[:3]] = trace
+    return found
+
+
+def _headers_of(
+    surroundings: Surroundings, record: Record, key: bytes, traces: Mapping[Place, bytes]
+) -> headers.Headers:
+    """Headers of an approved record: four always, CloudEvents by option, the claim's trace."""
+    told = headers.approved(
+        record["action"], record["assurance"], record["event_type"], record["tenant"]
+    )
+    if surroundings.cloudevents:
+        told += headers.cloud_event(record, key)
+    if traces:
+        place = record["raw_topic"], record["raw_partition"], record["raw_offset"]
+        trace = traces.get(place)
+        if trace is not None:
+            told.append((names.HEADER_TRACE, trace))
+    return told
+
+
 def _write_outputs(
-    surroundings: Surroundings, state: PartitionState, work: Work, governed: Governed
+    surroundings: Surroundings,
+    state: PartitionState,
+    work: Work,
+    governed: Governed,
+    traces: Mapping[Place, bytes],
 ) -> None:
     """Encode everything the block has to say, each record on the partition where it belongs."""
     outputs, ids, own = governed.outputs, surroundings.ids, state.partition
@@ -513,9 +550,7 @@ def _write_outputs(
     for record in work.approved:
         key = _key_of(record)
         value = codec.encode(record, approved, ids[names.APPROVED])
-        told = headers.approved(
-            record["action"], record["assurance"], record["event_type"], record["tenant"]
-        )
+        told = _headers_of(surroundings, record, key, traces)
         outputs.append(Output(names.APPROVED, own, key, value, told))
         state.count_approved(value)
         governed.approved_received.append(record["received"])

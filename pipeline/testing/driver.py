@@ -72,11 +72,17 @@ class TopologyDriver:
         policies: bundles that may be activated; the first one is, on every partition.
         partitions: of every input.
         start_ms: append time of the first record, ms UTC.
+        cloudevents: whether approved records have the headers of CloudEvents.
 
     """
 
     def __init__(
-        self, policies: Iterable[Policy], partitions: int = 4, start_ms: int = 1_767_225_600_000
+        self,
+        policies: Iterable[Policy],
+        partitions: int = 4,
+        start_ms: int = 1_767_225_600_000,
+        *,
+        cloudevents: bool = False,
     ) -> None:
         self.policies = {policy.version: policy for policy in policies}
         self.partitions = partitions
@@ -92,6 +98,7 @@ class TopologyDriver:
         self._ticks: dict[int, int] = {}
         self._schemas: dict[tuple[str, int], Schema | Refused] = {}
         self._stopped = False
+        self._cloudevents = cloudevents
         self.activate(next(iter(self.policies)))
 
     def pipe(
@@ -269,6 +276,7 @@ class TopologyDriver:
             ids={topic: _SCHEMAS[name] for topic, name in _WRITTEN.items()},
             inputs=inputs,
             record_bytes_max=262_144,
+            cloudevents=self._cloudevents,
         )
         while True:
             result = govern(surroundings, self.states[partition], records, read_through=read)

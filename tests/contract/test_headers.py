@@ -221,3 +221,52 @@ def test_hops_that_are_no_number_are_told():
     sent = [*headers.forwarded(first, b"k", ORIGIN, 0)[:1], (names.HEADER_HOPS, b"many")]
     with pytest.raises(ValueError, match="can't be read"):
         headers.origin_of(sent)
+
+
+TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class TestTraces:
+    def test_a_well_formed_one_is_taken_as_it_is(self):
+        assert headers.trace_of([("a", None), ("traceparent", TRACE)]) == TRACE
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            None,
+            b"",
+            TRACE.upper(),
+            TRACE + b"\n",
+            TRACE + b"-00",
+            b"ff" + TRACE[2:],
+            b"00-" + b"0" * 32 + TRACE[35:],
+            TRACE[:36] + b"0" * 16 + b"-01",
+            TRACE[:-1],
+            b"\xff\0",
+        ],
+    )
+    def test_any_other_is_left_out(self, value):
+        assert headers.trace_of([("traceparent", value)]) is None
+
+    def test_of_two_nobody_knows_which_is_meant(self):
+        assert headers.trace_of([("traceparent", TRACE), ("traceparent", TRACE)]) is None
+
+
+def test_an_approved_record_can_be_a_cloud_event():
+    record = {
+        "event_id": "m:2",
+        "tenant": "acme eu",
+        "event_type": "departed",
+        "occurred": 1_790_000_000_005,
+        "received": 1_790_000_060_000,
+    }
+    assert headers.cloud_event(record, b"acme eu/shipment/S1") == [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b"m:2"),
+        ("ce_source", b"/milepost/acme%20eu"),
+        ("ce_type", b"milepost.logistics.departed"),
+        ("ce_subject", b"acme eu/shipment/S1"),
+        ("ce_time", b"2026-09-21T14:13:20.005Z"),
+        ("ce_recordedtime", b"2026-09-21T14:14:20.000Z"),
+        ("content-type", b"application/vnd.confluent.avro"),
+    ]

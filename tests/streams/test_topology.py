@@ -26,6 +26,12 @@ def driver():
     return TopologyDriver([POLICY], start_ms=NOW_MS)
 
 
+@pytest.fixture
+def cloudy():
+    """A driver whose approved records are CloudEvents."""
+    return TopologyDriver([POLICY], start_ms=NOW_MS, cloudevents=True)
+
+
 def value(driver, status, **given):
     event = raw_event(
         **{
@@ -150,3 +156,46 @@ def test_a_replay_whose_origin_cannot_be_read_is_kept_as_it_is(driver, place):
     output, own = letter(driver)
     assert (output.key, output.value, own) == (CANONICAL, sent, told)
     assert dict(output.headers)["milepost.dlq.reason"] == b"field_invalid"
+
+
+TRACE = ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+
+
+def approved_headers(driver):
+    return [dict(record.headers) for record in driver.raw_records(names.APPROVED)]
+
+
+@pytest.mark.parametrize("where", ["its own partition", "another one"])
+def test_a_trace_goes_on_with_what_is_approved_at_once(driver, where):
+    sent = value(driver, "DELIVERED", stop={**NOWHERE, "location": "C-ATL"})
+    if where == "another one":
+        astray(driver, CANONICAL, sent, [TRACE])
+    else:
+        driver.pipe_bytes(TMS, CANONICAL, sent, [TRACE])
+    (told,) = approved_headers(driver)
+    assert told["traceparent"] == TRACE[1]
+    assert not any(name.startswith("ce_") for name in told)
+
+
+def test_a_trace_stays_with_its_own_claim(driver):
+    at_site = {"stop": {**NOWHERE, "location": "C-ATL"}}
+    driver.pipe_bytes(TMS, CANONICAL, value(driver, "DELIVERED", **at_site), [TRACE])
+    later = {"event_id": "e2", "occurred": NOW_MS - 30_000}
+    driver.pipe_bytes(TMS, CANONICAL, value(driver, "DELIVERED", **at_site, **later), OWN_HEADERS)
+    first, *more = approved_headers(driver)
+    assert "traceparent" in first
+    assert not any("traceparent" in told for told in more)
+
+
+def test_approved_records_are_cloud_events_where_that_is_set(cloudy):
+    sent = value(cloudy, "DELIVERED", stop={**NOWHERE, "location": "C-ATL"})
+    cloudy.pipe_bytes(TMS, CANONICAL, sent, [TRACE])
+    (told,) = approved_headers(cloudy)
+    (output,) = cloudy.raw_records(names.APPROVED)
+    body = codec.decode(output.value, codec.committed("approved-milestone"))
+    assert told["ce_specversion"] == b"1.0"
+    assert told["ce_id"].decode() == body["event_id"]
+    assert told["ce_subject"] == output.key
+    assert told["ce_type"].decode() == f"milepost.logistics.{body['event_type']}"
+    assert told["milepost.action"] == b"ASSERT"
+    assert told["traceparent"] == TRACE[1]
