@@ -137,7 +137,9 @@ def _local_time(shipment: Shipment, said: Said, _roll: random.Random) -> Said:
 
 def _delivery_estimate(shipment: Shipment, said: Said, roll: random.Random) -> Said:
     tms = shipment.tms
-    sent_ms = true(shipment, "departed").at_ms + roll.randrange(30, 240) * MINUTE_MS
+    # Never in the same moment as an ETA: of two words of one moment either may count
+    minutes = roll.randrange(30, 240)
+    sent_ms = true(shipment, "departed").at_ms + minutes * MINUTE_MS + MINUTE_MS // 2
     extra = [
         item.but(
             event_id=f"{item.event['event_id']}-plan",

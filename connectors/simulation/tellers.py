@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from connectors.simulation.platforms import TMS_EU
-from connectors.simulation.shown import DELIVERED
+from connectors.simulation.shown import DELIVERED, TOLERANCE_MS
 from connectors.simulation.statement import Record, Statement
 from connectors.simulation.world import TENANT, Shipment, World
 from pipeline.contract.bundle import Bundle
@@ -129,8 +129,8 @@ def _silence(case: Case) -> Told | None:
 def _misread_clock(case: Case) -> Told | None:
     """A carrier's local times taken for UTC."""
     standing, said = case.standing, case.statement
-    believed = case.old_ms == said.event["occurred"]
-    if not believed or said.platform not in standing["dissent"]:
+    apart_ms = abs(said.event["occurred"] - standing["occurred"])
+    if case.old_ms != said.event["occurred"] or apart_ms <= TOLERANCE_MS:
         return None
     hours = round((said.event["occurred"] - standing["occurred"]) / _HOUR_MS)
     way = "after" if hours > 0 else "before"
@@ -139,7 +139,7 @@ def _misread_clock(case: Case) -> Told | None:
         f"{said.platform} sent {case.label} as {at(said.event['occurred'])}, {apart} {way}"
         f" {standing['platform']}'s {at(standing['occurred'])}: local times sent as UTC. Rule"
         f" {standing['rule']} makes {standing['platform']} the owner, so its time stands and the"
-        f" carrier's is kept beside it as dissent."
+        f" carrier's is overruled."
     )
 
 
@@ -227,6 +227,8 @@ def _two_systems(case: Case) -> Told | None:
             f" The retired {other.platform} still sent what it had planned; it owned {case.label}"
             f" until then, and is overruled."
         )
+    if case.old_ms != other.event["occurred"]:
+        told += " The old portal had believed SHIPPED at the warehouse's door before either."
     return Told(told, after=f"{case.label} {at(standing['occurred'])}, by {standing['platform']}")
 
 
