@@ -22,6 +22,7 @@ from rich.text import Text
 
 from pipeline import settings as configuration
 from pipeline.cli.listing import terminal_width, wrapped
+from pipeline.cli.platforms import trusted
 from pipeline.cli.stack_plan import plan
 from pipeline.cli.terminal import (
     FOUND,
@@ -36,6 +37,9 @@ from pipeline.cli.terminal import (
     stdout,
     unusable,
 )
+from pipeline.kafka.decoding import Decoder
+from pipeline.kafka.reading import LogReader
+from pipeline.kafka.registry import Registry
 from pipeline.local import ending
 from pipeline.local.artifacts import Artifacts
 from pipeline.local.faults import LocalStackError, StackInUseError
@@ -45,6 +49,10 @@ from pipeline.local.progress import Step
 from pipeline.local.stack import Addresses, LocalStack, addresses, wipe
 from pipeline.local.system import LocalSystem, Plan
 from pipeline.operations import doctor as examination
+from pipeline.operations import platforms as trust
+from pipeline.operations.findings import Patient, Severity
+from pipeline.operations.platforms import HeldBack
+from pipeline.operations.proof.evidence import TopicEvidence
 from pipeline.settings import Settings
 
 commands = typer.Typer(no_args_is_help=True, help="The whole of Milepost on this machine.")
@@ -117,13 +125,22 @@ def status(*, as_json: Json = False) -> None:
 
 @commands.command()
 def doctor(*, as_json: Json = False) -> None:
-    """Examine the Kafka and the registry in use: what is wrong, why it matters, what to do."""
+    """Examine Kafka, the registry and the governor in use: what is wrong, why, what to do.
+
+    Topics and schemas are compared with what is declared; a policy must be in force, a governor at
+    work, every input read and no platform held back. Ends with 1 if something is found.
+    """
     with _explained():
         settings = configuration.load()
         where = addresses(settings)
         if where is None:
             fail(nowhere(settings), UNREACHABLE)
-        patient = examination.Patient(settings, where.bootstrap, where.registry_url)
+        patient = Patient(
+            settings,
+            where.bootstrap,
+            where.registry_url,
+            held_back=lambda: _held_back(settings, where),
+        )
         with stderr.status("Examining"):
             report = examination.examine(patient)
     if as_json:
@@ -131,6 +148,15 @@ def doctor(*, as_json: Json = False) -> None:
     else:
         _print_report(report)
     raise typer.Exit(_verdict(report))
+
+
+def _held_back(settings: Settings, where: Addresses) -> list[HeldBack]:
+    with (
+        LogReader(settings, where.bootstrap) as reader,
+        Registry.of(settings, where.registry_url) as registry,
+    ):
+        evidence = TopicEvidence(reader, Decoder(registry))
+        return trust.held_back(evidence, trusted(evidence))
 
 
 def _up(settings: Settings, *, traffic: bool, bare: bool, brokers: int) -> None:
@@ -290,7 +316,7 @@ def _print_report(report: examination.Report) -> None:
     for line in report.checked:
         stdout.print(f"[green]✓[/green] {line}", highlight=False)
     for finding in report.findings:
-        colour = "yellow" if finding.severity is examination.Severity.WARNING else "red"
+        colour = "yellow" if finding.severity is Severity.WARNING else "red"
         stdout.print(f"[{colour}]✗ {finding.severity}[/{colour}]", end=" ")
         stdout.print(finding.what, markup=False, highlight=False, soft_wrap=True)
         for text in (f"why: {finding.why}", f"do: {finding.remedy}"):

@@ -35,7 +35,7 @@ class _Commands(LazyGroup):
         ),
         "doctor": Place(
             "pipeline.cli.local",
-            "Examine the Kafka and the registry in use: what is wrong, why it matters, what to do.",
+            "Examine Kafka, the registry and the governor in use: what is wrong, why, what to do.",
         ),
         "verify": Place(
             "pipeline.cli.verify",

@@ -53,7 +53,7 @@ def status(*, as_json: Json = False) -> None:
     Ends with 1 if somebody is held back.
     """
     with explained(), inspected() as evidence:
-        partitions = _trusted(evidence)
+        partitions = trusted(evidence)
         rows = trust.held_back(evidence, partitions)
         if as_json:
             document(_document(partitions, rows))
@@ -130,7 +130,7 @@ def _steer(
             fail("No policy bundle is in force: run `milepost policy publish`", FOUND)
         _check_known(bundle, name)
         who = by or getpass.getuser()
-        records = trust.changes(kind, name, _trusted(evidence), who, why, complete_to)
+        records = trust.changes(kind, name, trusted(evidence), who, why, complete_to)
         with Registry.of(settings, where.registry_url) as registry:
             schema_id = registry.id_for(names.subject(names.CONTROL), "control")
         producer = clients.producer(settings, where.bootstrap)
@@ -171,7 +171,14 @@ def _check_applied(done: Sequence[Steered]) -> None:
         )
 
 
-def _trusted(evidence: Evidence) -> list[Trusted]:
+def trusted(evidence: Evidence) -> list[Trusted]:
+    """What each partition's state says of the platforms.
+
+    Raises:
+        UnreachableError: Kafka is away.
+        ValueError: a newer Milepost wrote it.
+
+    """
     return [_of(state) for state in restored(evidence)]
 
 

@@ -1,4 +1,4 @@
-"""`milepost doctor`: a list of checks on a Kafka and a registry, each finding with its remedy.
+"""`milepost doctor`: checks on Kafka, registry and governor, each finding with its remedy.
 
 Only reads: nothing is produced, created or committed. Must never know how findings are shown.
 """
@@ -8,19 +8,21 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import httpx
 from confluent_kafka import OFFSET_END, TIMESTAMP_LOG_APPEND_TIME, KafkaException, TopicPartition
 
+from pipeline.contract.yaml_lines import InvalidFileError
 from pipeline.kafka import clients
-from pipeline.operations import handshake, transactions
-from pipeline.settings import Settings, SettingsError
+from pipeline.kafka.errors import UnreachableError
+from pipeline.operations import governed_checks, handshake, transactions
+from pipeline.operations.findings import Check, Dependency, Finding, Patient, Severity
+from pipeline.settings import SettingsError
 
 GROUP = "milepost-doctor"
 CLOCK_SKEW_MS_MAX = 1_000
@@ -31,52 +33,6 @@ LISTEN_S = 2.0
 REACH_S = 5.0
 DISK_BYTES_MIN = 1_000_000_000
 MARKER_LOSS = re.compile(r"likely deleted already and hence can be skipped")
-
-
-class Severity(StrEnum):
-    """How bad a finding is."""
-
-    WARNING = "warning"
-    PROBLEM = "problem"
-    UNREACHABLE = "unreachable"
-
-
-class Dependency(StrEnum):
-    """What a check talks to; if one check can't reach it, the others that need it are left out."""
-
-    KAFKA = "kafka"
-    REGISTRY = "registry"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is not as it should be."""
-
-    what: str
-    why: str
-    remedy: str
-    severity: Severity = Severity.PROBLEM
-
-
-@dataclass(frozen=True, slots=True)
-class Patient:
-    """What is examined."""
-
-    settings: Settings
-    bootstrap: str
-    registry_url: str
-    now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
-    wait: Callable[[float], None] = field(default=time.sleep)
-    """Called with seconds, to see whether something is still so later."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One examination, by the name that people see."""
-
-    name: str
-    run: Callable[[Patient], Iterator[Finding]]
-    needs: Dependency | None = None
 
 
 @dataclass(slots=True)
@@ -134,6 +90,23 @@ def _run(check: Check, patient: Patient) -> list[Finding]:
                 "See that all brokers run and try again; on a cluster with access lists, have "
                 "its owner grant DESCRIBE on the cluster and the topics",
                 Severity.UNREACHABLE,
+            )
+        ]
+    except UnreachableError as error:
+        return [
+            Finding(
+                f"{check.name}: this could not be checked ({error})",
+                "What was to be checked is not known",
+                "See that Kafka and the registry answer and try again",
+                Severity.UNREACHABLE,
+            )
+        ]
+    except InvalidFileError as error:
+        return [
+            Finding(
+                f"topics.yaml can't be used: {error}",
+                "What there should be is not known",
+                "Correct the file, or MILEPOST_TOPICS_FILE, which names it",
             )
         ]
 
@@ -376,6 +349,7 @@ CHECKS: tuple[Check, ...] = (
     Check("Append times agree with our clock", broker_clock, Dependency.KAFKA),
     Check("The schema registry answers", registry_reachable, Dependency.REGISTRY),
     Check("Compatibility rules can be read", registry_rules, Dependency.REGISTRY),
+    *governed_checks.CHECKS,
     Check("The state directory's disk has room", disk_space),
 )
 """Every check, in the order in which they are made."""

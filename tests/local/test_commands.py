@@ -165,8 +165,10 @@ def test_up_status_doctor_down(environment, tmp_path):
         assert milepost("up", "--bare", "--detach").exit_code == 2
         assert "✓ Kafka answers" in milepost("doctor").stdout
         examined = milepost("doctor", "--json")
-        assert examined.exit_code == 0, examined.stdout
-        assert json.loads(examined.stdout)["findings"] == []
+        assert examined.exit_code == 1, examined.stdout
+        remedies = [one["remedy"] for one in json.loads(examined.stdout)["findings"]]
+        assert remedies[0] == "Run `milepost topics apply`"
+        assert any("milepost policy publish" in remedy for remedy in remedies)
     finally:
         ended = milepost("down", "--wipe")
     assert ended.exit_code == 0
