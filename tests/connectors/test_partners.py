@@ -7,7 +7,8 @@ import pytest
 from connectors.addressing import Addressing
 from connectors.formats.codes import Action, Code
 from connectors.intake import read_file
-from connectors.partners import load_partners
+from connectors.partners import Partners, load_partners
+from connectors.protocols import ConfigurationError
 from connectors.sources.catalogue import check_platforms
 from pipeline.contract.bundle import load_bundle
 from pipeline.contract.yaml_lines import InvalidFileError
@@ -107,4 +108,10 @@ def test_an_interchange_is_read_for_who_sent_it():
 
 
 def test_the_shipped_profiles_are_of_platforms_of_the_shipped_bundle():
-    check_platforms(load_partners(ROOT / "partners"), Addressing(load_bundle(ROOT / "policy")))
+    partners = load_partners(ROOT / "partners")
+    addressing = Addressing(load_bundle(ROOT / "policy"))
+    check_platforms(partners, addressing)
+    assert {profile.platform for profile in partners.profiles} == {"carrier-scac"}
+    stranger = partners.profiles[0].model_copy(update={"platform": "nobody"})
+    with pytest.raises(ConfigurationError, match="'nobody' is not in the policy bundle"):
+        check_platforms(Partners([stranger]), addressing)

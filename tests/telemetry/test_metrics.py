@@ -117,6 +117,8 @@ def test_a_metric_used_otherwise_than_declared_is_our_mistake(metrics, misuse):
 def test_nobody_has_to_listen():
     metrics = Metrics()
     metrics.add("milepost_transaction_aborts_total", 1)
+    with pytest.raises(TypeError, match="milepost_"):  # a mistake is one unheard, too
+        metrics.set("milepost_transaction_aborts_total", 1)
     metrics.close()
 
 
@@ -195,5 +197,11 @@ def test_a_collector_gets_the_figures_when_the_process_ends():
 
 
 def test_a_collector_that_is_away_stops_nobody():
-    with exposed(Settings(otlp_endpoint="http://127.0.0.1:1"), "governor") as metrics:
-        metrics.add("milepost_transaction_aborts_total", 1)
+    settings = Settings(otlp_endpoint="http://127.0.0.1:1", metrics_port=0)
+    context, metrics, logs = served(settings)
+    metrics.add("milepost_transaction_aborts_total", 1)
+    address = f"http://127.0.0.1:{logs[0]['port']}/metrics"
+    assert "milepost_transaction_aborts_total" in httpx.get(address).text
+    context.__exit__(None, None, None)
+    with pytest.raises(httpx.ConnectError):  # it has ended, and waits for no collector
+        httpx.get(address)
