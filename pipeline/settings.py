@@ -66,6 +66,11 @@ class Settings(BaseModel):
     kafka_ssl_key_password: SecretStr | None = Field(None, description="Password of the client key")
     registry_username: str | None = Field(None, description="Basic authentication of the registry")
     registry_password: SecretStr | None = Field(None, description="Its password")
+    registry_ca_location: Path | None = Field(
+        None,
+        description="File of the CA certificates (PEM) that the registry's is checked with. Empty: "
+        "the public ones",
+    )
 
     # The governor
     governor_group: str = Field(

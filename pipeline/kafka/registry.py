@@ -7,6 +7,7 @@ Must never judge compatibility by itself or know which schema belongs to which t
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Self
@@ -16,7 +17,7 @@ import httpx
 
 from pipeline.contract import codec
 from pipeline.kafka.errors import RegistryUnavailableError, SchemaRefusedError, UnregisteredError
-from pipeline.settings import Settings
+from pipeline.settings import Settings, SettingsError
 
 NEGATIVE_CACHE_MS: Final = 500
 """How long "unknown" is believed: whoever asks again within a second really asks the registry."""
@@ -43,6 +44,7 @@ class Registry:
         url: str,
         auth: tuple[str, str] | None = None,
         *,
+        tls: ssl.SSLContext | None = None,
         timeout_s: float = 5.0,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -52,6 +54,7 @@ class Registry:
         Args:
             url: base of the Confluent API, for Apicurio with `/apis/ccompat/v7`.
             auth: user name and password of basic authentication.
+            tls: whom to trust over HTTPS; None: the public authorities.
             timeout_s: limit for each request.
             transport: replaces the network in tests.
             clock: seconds, monotonic; ages the negative cache.
@@ -59,7 +62,11 @@ class Registry:
         """
         self.url = url.rstrip("/")
         self._client = httpx.Client(
-            auth=auth, timeout=timeout_s, headers=_HEADERS, transport=transport
+            auth=auth,
+            verify=True if tls is None else tls,
+            timeout=timeout_s,
+            headers=_HEADERS,
+            transport=transport,
         )
         self._clock = clock
         self._known: dict[int, dict[str, Any] | None] = {}
@@ -71,12 +78,13 @@ class Registry:
 
     @classmethod
     def of(cls, settings: Settings, url: str) -> Self:
-        """A client with the settings' credentials."""
-        if settings.registry_username is None:
-            return cls(url)
-        secret = settings.registry_password
-        password = "" if secret is None else secret.get_secret_value()
-        return cls(url, (settings.registry_username, password))
+        """A client with the settings' credentials and certificates.
+
+        Raises:
+            SettingsError: the file of CA certificates can't be used.
+
+        """
+        return cls(url, credentials(settings), tls=trusted(settings))
 
     def __enter__(self) -> Self:
         return self
@@ -323,6 +331,33 @@ class Registry:
             f"The schema registry at {self.url} can't be used ({detail[:300]}): see that it runs"
             " and that MILEPOST_REGISTRY_URL and its credentials are right"
         )
+
+
+def credentials(settings: Settings) -> tuple[str, str] | None:
+    """User name and password of the registry; None: it asks for none."""
+    if settings.registry_username is None:
+        return None
+    secret = settings.registry_password
+    return settings.registry_username, "" if secret is None else secret.get_secret_value()
+
+
+def trusted(settings: Settings) -> ssl.SSLContext | None:
+    """The authorities that may vouch for the registry; None: the public ones.
+
+    Raises:
+        SettingsError: the file can't be used.
+
+    """
+    path = settings.registry_ca_location
+    if path is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise SettingsError(
+            f"MILEPOST_REGISTRY_CA_LOCATION: {path} can't be used ({error}): name a file of"
+            " certificates in PEM form"
+        ) from None
 
 
 def _remember(unknown: dict[Any, float], what: object, now: float) -> None:

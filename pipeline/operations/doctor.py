@@ -20,6 +20,7 @@ from confluent_kafka import OFFSET_END, TIMESTAMP_LOG_APPEND_TIME, KafkaExceptio
 from pipeline.contract.yaml_lines import InvalidFileError
 from pipeline.kafka import clients
 from pipeline.kafka.errors import UnreachableError
+from pipeline.kafka.registry import credentials, trusted
 from pipeline.operations import governed_checks, handshake, transactions
 from pipeline.operations.findings import Check, Dependency, Finding, Patient, Severity
 from pipeline.settings import SettingsError
@@ -275,8 +276,8 @@ def registry_reachable(patient: Patient) -> Iterator[Finding]:
             yield Finding(
                 f"The schema registry at {patient.registry_url} can't be used ({error})",
                 "Records with schemas that are not known yet wait until it answers",
-                "See that it runs, and that MILEPOST_REGISTRY_URL, MILEPOST_REGISTRY_USERNAME and "
-                "MILEPOST_REGISTRY_PASSWORD are right",
+                "See that it runs, and that MILEPOST_REGISTRY_URL, MILEPOST_REGISTRY_USERNAME, "
+                "MILEPOST_REGISTRY_PASSWORD and MILEPOST_REGISTRY_CA_LOCATION are right",
                 Severity.UNREACHABLE,
             )
             return
@@ -317,11 +318,6 @@ def _unreadable(what: str, error: Exception) -> Finding:
 
 
 def _registry(patient: Patient) -> httpx.Client:
-    settings = patient.settings
-    auth = None
-    if settings.registry_username is not None:
-        secret = settings.registry_password
-        auth = (settings.registry_username, secret.get_secret_value() if secret else "")
     # The environment may name a proxy; loopback must not go there.
     try:
         loopback = httpx.URL(patient.registry_url).host in ("127.0.0.1", "localhost", "::1")
@@ -329,8 +325,13 @@ def _registry(patient: Patient) -> httpx.Client:
         raise SettingsError(
             f"MILEPOST_REGISTRY_URL is no address ({error}): give one such as http://127.0.0.1:8081"
         ) from None
+    authorities = trusted(patient.settings)
     return httpx.Client(
-        base_url=patient.registry_url, auth=auth, timeout=REACH_S, trust_env=not loopback
+        base_url=patient.registry_url,
+        auth=credentials(patient.settings),
+        verify=True if authorities is None else authorities,
+        timeout=REACH_S,
+        trust_env=not loopback,
     )
 
 
