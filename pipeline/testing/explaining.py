@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 from pipeline.contract import names
 from pipeline.contract.bundle import LoadedBundle
 from pipeline.contract.policy_tables import compile_policy
+from pipeline.contract.policy_words import span_ms
 from pipeline.governance.claims import Claim, Origin, RawEvent
 from pipeline.governance.entity import Entity
 from pipeline.governance.identity import REFERENCE, partition_of
@@ -31,6 +32,8 @@ class Explained(NamedTuple):
 
     event_id: str
     steps: list[tuple[str, str]]
+    sources: dict[str, str]
+    """By step: file and line of the policy that it follows."""
     disposition: str
     reason: str
     meaning: str
@@ -42,6 +45,7 @@ class Explained(NamedTuple):
         return {
             "event_id": self.event_id,
             "steps": dict(self.steps),
+            "sources": self.sources,
             "disposition": self.disposition,
             "reason": self.reason,
             "meaning": self.meaning,
@@ -53,6 +57,8 @@ class Explained(NamedTuple):
         """For a terminal."""
         lines = [f"{self.event_id}: {self.disposition} ({self.reason}): {self.meaning}."]
         lines += [f"  {step:<12} {found}" for step, found in self.steps]
+        if self.sources:
+            lines.append(f"  see          {', '.join(self.sources.values())}")
         for record in self.published:
             lines.append(
                 f"  published    {record['action']} {record['event_type']}"
@@ -112,6 +118,7 @@ def _one(driver: TopologyDriver, policy: Policy, loaded: LoadedBundle, event: Re
     return Explained(
         event["event_id"],
         steps,
+        _sources(loaded, event, dict(steps), row["event_type"]),
         row["disposition"],
         row["reason"],
         MEANINGS[Reason(row["reason"])].text,
@@ -156,6 +163,60 @@ def _steps(
     return steps
 
 
+def _sources(
+    loaded: LoadedBundle, event: Record, steps: dict[str, str], event_type: str
+) -> dict[str, str]:
+    """Where the policy says so: file and line by step."""
+    bundle = loaded.bundle
+    rows: dict[str, tuple[str, str, list[str], str]] = {
+        "platform": (
+            "platforms.yaml",
+            "platforms",
+            [row.name for row in bundle.platforms],
+            event["platform"],
+        ),
+        "place": (
+            "sites.yaml",
+            "sites",
+            [row.id for row in bundle.sites],
+            steps.get("place", "").partition(",")[0].partition("#")[0],
+        ),
+        "event type": (
+            "catalogue.yaml",
+            "event_types",
+            [row.name for row in bundle.event_types],
+            event_type,
+        ),
+    }
+    found = {}
+    for step, (file, section, names_there, name) in rows.items():
+        if name in names_there:
+            document = loaded.documents[file]
+            line = document.line((section, names_there.index(name)))
+            found[step] = f"{document.file}:{line}"
+    platform = bundle.platform(event["platform"])
+    if platform is not None:
+        found |= _code(loaded, platform.dialect, event["native_status"])
+    return found
+
+
+def _code(loaded: LoadedBundle, dialect: str, status: str) -> dict[str, str]:
+    """Where a dialect, or what it extends, maps a code."""
+    files = {
+        document.content["dialect"]: document
+        for file, document in loaded.documents.items()
+        if file.startswith("dialects/")
+    }
+    extends = {row.dialect: row.extends for row in loaded.bundle.dialects}
+    at: str | None = dialect
+    while at is not None and at in files:
+        document = files[at]
+        if ("codes", status) in document.lines:
+            return {"dialect": f"{document.file}:{document.line(('codes', status))}"}
+        at = extends[at]
+    return {}
+
+
 def _placed(policy: Policy, entity: Entity, claim: Claim, platform: Platform) -> Placed | None:
     """Where the kernel puts a claim; None: it waits, ends or is refused before that."""
     if entity.name.type == REFERENCE:
@@ -174,7 +235,7 @@ def _authority(
     if isinstance(found, Reason):
         return MEANINGS[found].text
     deputies = ", ".join(
-        f"{name} after {silence // 60_000} min" for name, (_, silence) in found.deputies.items()
+        f"{name} after {span_ms(silence)}" for name, (_, silence) in found.deputies.items()
     )
     rules = [rule.rule for rule in loaded.bundle.rules]
     file = loaded.documents["ownership.yaml"]
