@@ -236,7 +236,24 @@ def _explain(item: Any) -> str:
     if item["type"] == "extra_forbidden":
         return f"{name} is no setting of Milepost: remove it, or see `milepost settings`"
     described = Settings.model_fields[field].description
-    return f"{name}: {item['msg']}, got {item['input']!r} ({described})"
+    return f"{name} is {item['input']!r}: {_remedy(item)} ({described})"
+
+
+def _remedy(item: Any) -> str:
+    """What to give instead, in our words where pydantic's say how it parses."""
+    given = item.get("ctx", {})
+    match item["type"]:
+        case "int_parsing":
+            return "give a whole number"
+        case "greater_than_equal":
+            return f"give {given['ge']} or more"
+        case "less_than_equal":
+            return f"give {given['le']} or less"
+        case "bool_parsing":
+            return "give true or false"
+        case "string_pattern_mismatch":
+            return f"give {given['pattern'].strip('^()$').replace('|', ' or ')}"
+    return str(item["msg"])
 
 
 def _reveal(secret: SecretStr | None) -> str | None:

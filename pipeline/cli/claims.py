@@ -11,12 +11,12 @@ from typing import Annotated, Final
 import typer
 
 from pipeline.cli.listing import iso, wrapped
-from pipeline.cli.surroundings import explained, inspected
-from pipeline.cli.terminal import Json, document
+from pipeline.cli.surroundings import explained, inspected, surroundings
+from pipeline.cli.terminal import WRONG_USE, Json, document, fail
 from pipeline.cli.times import since_ms
 from pipeline.governance.reasons import Reason
 from pipeline.governance.vocabulary import Change, Disposition
-from pipeline.kafka import clients
+from pipeline.kafka import bundles, clients
 from pipeline.operations import remedies, trail
 from pipeline.operations.dead_letters import Filter, Letter
 from pipeline.operations.dead_letters import read as read_letters
@@ -61,6 +61,8 @@ def claims(
     start_ms = since_ms(since)
     with explained(), inspected() as evidence:
         found = trail.claims(evidence, platform, start_ms)
+        if not found:
+            _known(platform)
         groups = grouped(found)
         if as_json:
             document(
@@ -74,6 +76,18 @@ def claims(
         letters = _letters(evidence, platform, found)
         for line in told(platform, start_ms, groups, letters, limit):
             typer.echo(line)
+
+
+def _known(platform: str) -> None:
+    """Refuse a platform that the bundle in force doesn't know."""
+    settings, where = surroundings()
+    bundle = bundles.in_force(settings, where.bootstrap)
+    if bundle is not None and bundle.platform(platform) is None:
+        known = ", ".join(row.name for row in bundle.platforms)
+        fail(
+            f"No platform {platform!r} in bundle {bundle.version}; it has {known}",
+            WRONG_USE,
+        )
 
 
 def grouped(found: list[Entry]) -> dict[tuple[str, str], list[Entry]]:

@@ -102,7 +102,8 @@ def down(
 def status(*, as_json: Json = False) -> None:
     """Show what runs in the state directory; ends with 1 if nothing does, 3 if it is ill."""
     with _explained():
-        folder = configuration.load().state_dir
+        settings = configuration.load()
+        folder = settings.state_dir
         account = Holding(folder).read()
         answering = account is not None and account.ready and _answers(account)
         if as_json:
@@ -115,7 +116,7 @@ def status(*, as_json: Json = False) -> None:
         elif account is None:
             stderr.print(f"Nothing runs in {folder}: start it with `milepost up`")
         else:
-            stdout.print(_table(account))
+            _print_account(account, settings)
             if not answering:
                 stderr.print("Kafka or the registry does not answer (yet)")
     if account is None:
@@ -181,7 +182,7 @@ def _up(settings: Settings, *, traffic: bool, bare: bool, brokers: int) -> None:
             shown.done()
             account = Holding(settings.state_dir).read()
             if account is not None:
-                stdout.print(_table(account))
+                _print_account(account, settings)
                 stderr.print("Everything is up. Ctrl-C ends it.")
             system.watch(threading.Event())
         finally:
@@ -211,7 +212,7 @@ def _up_detached(settings: Settings, options: list[str]) -> None:
     if account is None:
         sys.stderr.write(log_path.read_text("utf-8", "replace"))
         raise typer.Exit(process.returncode or UNREACHABLE)
-    stdout.print(_table(account))
+    _print_account(account, settings)
     stderr.print("Everything is up. `milepost down` ends it.")
 
 
@@ -296,6 +297,13 @@ def _answers(account: Account) -> bool:
         if address.startswith(f"{HOST}:")
     )
     return kafka and http_answers(f"{account.registry_url}/subjects")
+
+
+def _print_account(account: Account, settings: Settings) -> None:
+    stdout.print(_table(account))
+    if any(part.name == "mailbox" for part in account.parts):
+        folder = (settings.mailbox_dir or settings.state_dir / "mailbox").absolute()
+        typer.echo(f"Files for the mailbox go into {folder}")
 
 
 def _table(account: Account) -> Table:

@@ -42,9 +42,11 @@ def nowhere(settings: Settings) -> str:
         return "MILEPOST_BOOTSTRAP_SERVERS is set, but no registry: set MILEPOST_REGISTRY_URL too"
     if settings.registry_url and not settings.bootstrap_servers:
         return "MILEPOST_REGISTRY_URL is set, but no Kafka: set MILEPOST_BOOTSTRAP_SERVERS too"
+    folder = settings.state_dir
+    here = "" if folder.is_absolute() else f" is {folder}, relative to the working directory"
     return (
-        "No Kafka is known: start one (`milepost up`), or set MILEPOST_BOOTSTRAP_SERVERS and"
-        " MILEPOST_REGISTRY_URL"
+        f"No Kafka is known: none runs in {folder.absolute()} (MILEPOST_STATE_DIR{here})."
+        " Start one (`milepost up`), or set MILEPOST_BOOTSTRAP_SERVERS and MILEPOST_REGISTRY_URL"
     )
 
 

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import yaml
 from pydantic import ValidationError
 
 Location = tuple[str | int, ...]
+_DURATION: Final = "Write a duration, such as PT4H (four hours) or P3D (three days)"
+_REMEDIES: Final = {
+    "extra_forbidden": "Remove it, or correct the spelling",
+    "time_delta_parsing": _DURATION,
+    "time_delta_type": _DURATION,
+}
+"""What to do about what pydantic has against a value, by its name for that."""
 
 
 class Finding(NamedTuple):
@@ -58,11 +65,7 @@ class Document(NamedTuple):
         for item in error.errors():
             location = tuple(part for part in item["loc"] if not str(part).startswith("function-"))
             name = ".".join(str(part) for part in location) or "the file"
-            remedy = (
-                "Remove it, or correct the spelling"
-                if item["type"] == "extra_forbidden"
-                else "Correct the value"
-            )
+            remedy = _REMEDIES.get(item["type"], "Correct the value")
             found.append(Finding(self.file, self.line(location), name, item["msg"], remedy))
         return found
 

@@ -46,6 +46,37 @@ def test_where_no_kafka_is_known_it_is_told_how_to_get_one(milepost, command):
     assert "MILEPOST_BOOTSTRAP_SERVERS" in told.err
 
 
+def test_where_no_kafka_is_known_it_is_told_where_one_was_looked_for(
+    milepost, monkeypatch, tmp_path
+):
+    told = milepost("verify")
+    assert f"none runs in {tmp_path / 'state'} (MILEPOST_STATE_DIR)" in told.err
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MILEPOST_STATE_DIR")
+    told = milepost("verify")
+    relative = "(MILEPOST_STATE_DIR is .milepost, relative to the working directory)"
+    assert f"none runs in {tmp_path / '.milepost'} {relative}" in told.err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("TICK_MS", "soon", "give a whole number"),
+        ("TICK_MS", "7", "give 500 or more"),
+        ("PORTAL_PORT", "70000", "give 65535 or less"),
+        ("LOG_FORMAT", "xml", "give console or json"),
+        ("PORTAL_STAFF", "maybe", "give true or false"),
+    ],
+)
+def test_a_setting_that_can_not_be_meant_is_told_with_what_can(
+    milepost, monkeypatch, name, value, remedy
+):
+    monkeypatch.setenv(f"MILEPOST_{name}", value)
+    told = milepost("verify")
+    assert told.code == 2
+    assert f"MILEPOST_{name} is {value!r}: {remedy} (" in told.err
+
+
 @pytest.mark.parametrize("command", ["audit show X", "doctor"])
 @pytest.mark.parametrize(
     ("set_one", "missing"),

@@ -30,6 +30,14 @@ def test_a_clean_bundle_ends_with_zero_and_says_what_was_proven(milepost):
     assert "each with exactly one owner. Nothing found." in told.out
 
 
+def test_a_duration_that_is_none_is_told_with_its_form(milepost, folder):
+    line = change(folder, "platforms.yaml", "clock_tolerance: PT2M", "clock_tolerance: 2 min")
+    told = milepost("policy", "check", "--folder", folder)
+    assert told.code != 0
+    finding = next(row for row in told.err.splitlines() if f"platforms.yaml:{line}: " in row)
+    assert finding.endswith("Write a duration, such as PT4H (four hours) or P3D (three days)")
+
+
 def test_a_finding_is_file_line_why_and_remedy_and_ends_with_one(milepost, folder):
     line = change(folder, "dialects/wms.yaml", "GI: goods.issued", "GI: goods.isued")
     told = milepost("policy", "check", "--folder", folder)

@@ -67,6 +67,17 @@ def test_status_tells_where_metrics_are(environment, tmp_path):
         holding.release()
 
 
+def test_status_tells_where_the_mailbox_is(environment, tmp_path):
+    holding = Holding(tmp_path / "state")
+    holding.take()
+    try:
+        holding.tell(Account(os.getpid(), ready=True, parts=(Part("mailbox", 7),)))
+        told = milepost("status").stdout
+        assert f"Files for the mailbox go into {tmp_path / 'state' / 'mailbox'}\n" in told
+    finally:
+        holding.release()
+
+
 def test_ending_nothing_is_fine(environment, tmp_path):
     result = milepost("down", "--wipe")
     assert result.exit_code == 0
