@@ -104,7 +104,7 @@ def mount(app: FastAPI, desk: Desk) -> None:
 
     app.state.error_page = error_page
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)  # HEAD: monitors
     def home(request: Request, lang: str | None = None) -> Response:
         language = desk.language(request, lang)
         recent = [

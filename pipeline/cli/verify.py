@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from pipeline.cli.surroundings import declared_topics, explained, inspected
 from pipeline.cli.terminal import FOUND, Json, document, stderr
+from pipeline.cli.times import now_ms
 from pipeline.operations import verify as auditing
 
 commands = typer.Typer(no_args_is_help=True)
 _LOST = "lost"
+_QUIET_MS: Final = 60_000
+"""Without a decision for so long nobody is at what waits."""
 
 
 @commands.command()
@@ -65,7 +68,9 @@ def _print(report: auditing.Report) -> None:
     for name, count in report.dispositions.most_common():
         typer.echo(f"  {name:<14} {count:>9}")
     if report.pending:
-        typer.echo(f"{report.pending} records were not decided yet: is a governor running?")
+        quiet = now_ms() - report.decided_ms > _QUIET_MS
+        asked = ": is a governor running?" if quiet else "; the governor is at it."
+        typer.echo(f"{report.pending} records were not decided yet{asked}")
     for topic, number, count in report.beyond:
         where = topic if number < 0 else f"{topic}[{number}]"
         typer.echo(f"{count} decided records of {where} are beyond retention: not compared.")

@@ -119,4 +119,5 @@ def _walk(evidence: Evidence, walk: LedgerWalk, span: Span, report: Report) -> N
         except codec.UndecodableError as error:
             wrong("chain", f"no block: {error}")
             continue
+        report.decided_ms = max(report.decided_ms, record.timestamp_ms)
         walk.take(block, record.value or b"", record.timestamp_ms, wrong)

@@ -3,10 +3,11 @@
 import pytest
 from governed_stack import Governed
 
+from pipeline.cli.times import now_ms
 from pipeline.contract import names
 from pipeline.kafka import clients
 from pipeline.operations import verify as auditing
-from pipeline.operations.proof.report import Report
+from pipeline.operations.proof.report import Input, Report
 
 pytestmark = pytest.mark.kafka
 
@@ -54,6 +55,18 @@ def test_a_known_loss_can_be_accepted_nothing_else_can(governed, milepost, monke
     assert "3 offsets from 5 were gone" in told.out
     report.flag("chain", "t", 0, 5, "broken")
     assert milepost("verify", "--quiet", "--accept-lost").code == 1
+
+
+def test_what_is_not_decided_yet_is_alarming_only_where_nobody_decides(
+    governed, milepost, monkeypatch
+):
+    report = Report(inputs=[Input("t", 0, 5, 2, 3)], decided_ms=now_ms())
+    monkeypatch.setattr(auditing, "verify", lambda *_: report)
+    told = milepost("verify", "--quiet")
+    assert "3 records were not decided yet; the governor is at it." in told.out
+    report.decided_ms -= 3_600_000
+    told = milepost("verify", "--quiet")
+    assert "3 records were not decided yet: is a governor running?" in told.out
 
 
 def test_somebody_elses_record_on_the_approved_topic_is_found_on_the_real_stack():

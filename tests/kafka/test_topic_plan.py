@@ -138,6 +138,7 @@ def test_two_who_apply_at_once_do_not_disturb_each_other(stack, cluster, name):
     intended = plan(wanted, describe(client, stack.bootstrap, wanted))
     apply(client, stack.bootstrap, intended)
     apply(client, stack.bootstrap, intended)
+    assert plan(wanted, describe(cluster(), stack.bootstrap, wanted)).changes == ()
 
 
 @pytest.mark.kafka

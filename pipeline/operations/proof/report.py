@@ -71,6 +71,8 @@ class Report:
     partitions: int = 0
     blocks: int = 0
     records: int = 0
+    decided_ms: int = 0
+    """When the newest block was appended, ms UTC; 0: there is none."""
     approved: int = 0
     dead_letters: int = 0
     lost: int = 0
@@ -114,6 +116,7 @@ class Report:
             "approved": self.approved,
             "dead_letters": self.dead_letters,
             "pending": self.pending,
+            "decided_last": self.decided_ms,
             "lost": self.lost,
             "unreadable": self.unreadable,
             "beyond_retention": [item._asdict() for item in self.beyond],

@@ -37,7 +37,7 @@ class PortalSite:
     def add(self, *records):
         settle(self.engine, self.url, time.time_ns() // 1_000_000, records)
 
-    def ask(self, path, **headers):
+    def ask(self, path, method="GET", **headers):
         """One request, without a server."""
 
         async def get():
@@ -45,7 +45,7 @@ class PortalSite:
             async with httpx.AsyncClient(
                 transport=transport, base_url="http://localhost"
             ) as client:
-                return await client.get(path, headers=headers)
+                return await client.request(method, path, headers=headers)
 
         return asyncio.run(get())
 

@@ -15,6 +15,11 @@ from connectors.portal.writer import StoreWriter
 NASTY = "<script>alert(1)</script>"
 
 
+def test_a_monitor_may_ask_for_the_head_of_the_first_page(site):
+    answer = site.ask("/", method="HEAD")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
 def test_a_story_is_complete_without_a_script(site):
     site.fill()
     page = site.ask("/shipments/SHP-1001").text
