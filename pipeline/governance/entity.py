@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from pipeline.governance.claims import Claim, Order, RawEvent, Reference, Stop, weight_of
 from pipeline.governance.identity import Key, milestone_id, parse_key
 
-_NO_ORDER: Final[Order] = (0, 0, 0, "")
+NO_ORDER: Final[Order] = (0, 0, 0, "")
 
 
 class Spoken:
@@ -56,7 +56,7 @@ class Spoken:
         """What tells the occurrence: its own record, or the one it takes back."""
         self.first_received = claim.origin.received
         self.order = claim.order
-        self.barrier = _NO_ORDER
+        self.barrier = NO_ORDER
         """The newest of its other statements that are older than this one."""
         self.target_order: Order | None = None
         """Order of the statement it takes back."""

@@ -6,10 +6,11 @@ Must never know bytes: whoever stores the lists encodes them.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from pipeline.governance.claims import Claim, Order, Origin, Raw, raw_event
+from pipeline.governance.claims import Claim, Order, Origin, Raw, RawEvent, Stop, raw_event
 from pipeline.governance.entity import (
+    NO_ORDER,
     Bound,
     Entity,
     Held,
@@ -19,6 +20,7 @@ from pipeline.governance.entity import (
     PlannedStop,
     Spoken,
 )
+from pipeline.governance.occurrence import NO_STOP
 
 STATE_VERSION: Final = 2
 _FIELDS_OF_VERSION_1: Final = 19
@@ -40,7 +42,12 @@ def dump(entity: Entity) -> list[Any]:
         entity.link_region,
         entity.start,
         [
-            [plan.occurred, plan.order, [list(stop) for stop in plan.stops], plan.stands]
+            [
+                plan.occurred,
+                plan.order,
+                [[_dump_stop(item.stop), item.place] for item in plan.stops],
+                plan.stands,
+            ]
             for plan in entity.plans
         ],
         entity.orders,
@@ -108,7 +115,12 @@ def load(key: str, plain: list[Any]) -> Entity:
         *later,
     ) = fields
     entity.plans = [
-        Plan(occurred, _order(order), tuple(PlannedStop(stop, at) for stop, at in stops), stands)
+        Plan(
+            occurred,
+            _order(order),
+            tuple(PlannedStop(_load_stop(stop), at) for stop, at in stops),
+            stands,
+        )
         for occurred, order, stops, stands in plans
     ]
     for source, (seq, status, ended, region, *told) in linked.items():
@@ -192,20 +204,21 @@ def _load_occurrence(entity: Entity, row: list[Any]) -> Occurrence:
 
 
 def _dump_spoken(spoken: Spoken) -> list[Any]:
-    own = spoken.subject is spoken.claim.body
+    claim, own = spoken.claim, spoken.subject is spoken.claim.body
+    body = claim.body
     return [
-        _dump_claim(spoken.claim),
+        _dump_claim(claim),
         None if own else _said(spoken.subject),
         spoken.written,
         spoken.region,
         spoken.place,
         spoken.content,
-        spoken.first_received,
-        spoken.order,
-        spoken.barrier,
+        _if_other(spoken.first_received, claim.origin.received),
+        _if_other(spoken.order, claim.order),
+        _if_other(spoken.barrier, NO_ORDER),
         spoken.target_order,
-        spoken.occurred,
-        spoken.precision,
+        _if_other(spoken.occurred, body["occurred"]),
+        _if_other(spoken.precision, body["occurred_precision"]),
         spoken.replaces,
         spoken.restates,
         spoken.fate,
@@ -221,13 +234,20 @@ def _load_spoken(plain: list[Any]) -> Spoken:
     spoken = Spoken(_load_claim(claim), written, region, place)
     spoken.content = content
     if subject is not None:
-        spoken.subject = raw_event(**subject)
-    spoken.first_received = first
-    spoken.order, spoken.barrier = _order(order), _order(barrier)
+        spoken.subject = _body(subject)
+    if first is not None:
+        spoken.first_received = first
+    if order is not None:
+        spoken.order = _order(order)
+    if barrier is not None:
+        spoken.barrier = _order(barrier)
     spoken.target_order = None if target is None else _order(target)
+    occurred, precision, *rest = rest
+    if occurred is not None:
+        spoken.occurred = occurred
+    if precision is not None:
+        spoken.precision = precision
     (
-        spoken.occurred,
-        spoken.precision,
         spoken.replaces,
         spoken.restates,
         spoken.fate,
@@ -250,15 +270,42 @@ def _dump_held(held: Held) -> list[Any]:
 def _load_held(plain: list[Any]) -> Held:
     row, subject, reason, deadline = plain
     claim = _load_claim(row)
-    return Held(claim, claim.body if subject is None else raw_event(**subject), reason, deadline)
+    return Held(claim, claim.body if subject is None else _body(subject), reason, deadline)
+
+
+def _if_other(value: Any, usual: Any) -> Any:
+    """A value, unless it is the one that goes without saying."""
+    return None if value == usual else value
 
 
 def _said(body: Any) -> dict[str, Any]:
-    return {
+    said = {
         name: value
         for name, value in body.items()
         if value not in _UNSAID and name not in _NOT_KEPT
     }
+    if body["stop"] is not None:
+        said["stop"] = _dump_stop(body["stop"])
+    if body["stops"]:
+        said["stops"] = [_dump_stop(stop) for stop in body["stops"]]
+    return said
+
+
+def _body(said: dict[str, Any]) -> RawEvent:
+    """The raw event of which `_said` kept what it says."""
+    body = raw_event(**said)
+    if body["stop"] is not None:
+        body["stop"] = _load_stop(body["stop"])
+    body["stops"] = [_load_stop(stop) for stop in body["stops"]]
+    return body
+
+
+def _dump_stop(stop: Stop) -> dict[str, Any]:
+    return {name: value for name, value in stop.items() if value is not None}
+
+
+def _load_stop(said: Any) -> Stop:
+    return cast("Stop", {**NO_STOP, **said})
 
 
 def _dump_claim(claim: Claim) -> list[Any]:
@@ -285,7 +332,7 @@ def _dump_claim(claim: Claim) -> list[Any]:
 def _load_claim(plain: list[Any]) -> Claim:
     body, origin, seq, digest, tenant, repaired_by, hops, clock_ahead, raw = plain
     claim = Claim(
-        raw_event(**body),
+        _body(body),
         Origin(*origin),
         seq,
         bytes.fromhex(digest),
