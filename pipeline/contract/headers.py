@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import quote
 
 from pipeline.contract.names import (
     DEAD_LETTER_PREFIX,
@@ -51,6 +50,8 @@ _PLACE_BYTES_MAX: Final = 1_000
 _TOPIC: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 CONTENT_TYPE: Final = "application/vnd.confluent.avro"
 """Of values in Avro behind the five bytes that name their schema."""
+_UNSAFE: Final = re.compile(rb"[^A-Za-z0-9._~-]")
+"""What a URI has percent-encoded."""
 _TRACE: Final = re.compile(
     rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 )
@@ -80,13 +81,17 @@ def cloud_event(record: dict[str, Any], key: bytes) -> Headers:
     return [
         ("ce_specversion", b"1.0"),
         ("ce_id", record["event_id"].encode()),
-        ("ce_source", f"/milepost/{quote(record['tenant'], safe='')}".encode()),
+        ("ce_source", b"/milepost/" + _UNSAFE.sub(_escaped, record["tenant"].encode())),
         ("ce_type", f"milepost.logistics.{record['event_type']}".encode()),
         ("ce_subject", key),
         ("ce_time", _rfc3339(record["occurred"])),
         ("ce_recordedtime", _rfc3339(record["received"])),
         ("content-type", CONTENT_TYPE.encode()),
     ]
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % found[0][0]
 
 
 def _rfc3339(at_ms: int) -> bytes:
