@@ -162,7 +162,7 @@ def test_a_time_that_is_none_is_wrong_use(governed, milepost):
 
 def test_a_platform_sees_its_own_claims(governed, milepost, send, shipment):
     name = governed.name("E")
-    send(said(name, shipment, "DELIVERED"))
+    send(said(name, shipment, "DELIVERED"), said(governed.name("E"), governed.name(), "DELIVERED"))
     told = milepost("claims", "--platform", "tms-na", "--since", "10m", "--json")
     assert name in {item["claim"] for item in told.document["claims"]}
     reasons = {(row["fate"], row["reason"]) for row in told.document["reasons"]}
