@@ -5,6 +5,7 @@ by its deputy. Needs about 3 GB for a million. Nothing is asserted.
 """
 
 import argparse
+import gc
 import os
 import statistics
 import time
@@ -100,6 +101,9 @@ def main():
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs")
     loaded, restored = with_open(given.open)
     bare, _ = with_open(0)
+    gc.collect()
+    gc.freeze()  # as the worker does once it has restored its state
+    gc.set_threshold(100_000, 50, 50)
     took = {0: [], given.open: []}
     for run in range(given.runs):
         for count, driver in ((0, bare), (given.open, loaded)):
