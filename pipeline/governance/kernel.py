@@ -422,7 +422,7 @@ def _speak(work: Work, entity: Entity, claim: Claim, placed: Placed) -> Verdict:
         disposition = settled_as(why)
         spoken.fate, spoken.reason, claim.raw = disposition.value, why.value, None
         if kind.sets_plan and replan(work.policy, entity):
-            work.moved[entity.key] = None
+            work.moved[entity.key] = work.told[entity.key] = None
         return _verdict(
             disposition,
             why,

@@ -223,7 +223,7 @@ def _take_up(work: Work, entity: Entity, held: Held, placed: Placed, cause: int)
         spoken.fate, spoken.reason = disposition.value, why.value
         spoken.claim.raw = None
         if placed.kind.sets_plan and replan(work.policy, entity):
-            work.moved[entity.key] = None
+            work.moved[entity.key] = work.told[entity.key] = None
     elif placed.kind.sets_plan:
         settle(work, entity, occurrence, placed.kind, cause)
         replan(work.policy, entity)

@@ -114,6 +114,7 @@ def test_an_order_that_names_no_place_the_second_time_keeps_its_region(driver, f
     events = [("r1", place | {"recorded": START_MS - 60_000}), ("r2", {"recorded": START_MS})]
     for event_id, given in events if first == "with a place" else reversed(events):
         say(driver, event_id, "erp-global", "REL", "order 80001", **given)
+    assert story(driver, ORDER)["region"] == "NA"
     say(driver, "t", "tms-na", "TENDERED", orders=["80001"])
     assert story(driver, SHIPMENT)["region"] == "NA"
 
