@@ -447,7 +447,7 @@ def final(driver):
             found[entity.key] = {
                 "story": story,
                 "status": entity.status,
-                "region": entity.region,
+                "region": None if entity.split else entity.region,  # exempt: its orders left it
                 "start": entity.start,
                 "stops": [item.place for item in entity.stops],
                 "orders": entity.orders,
