@@ -274,7 +274,7 @@ class Author:
             "document": None if first else f"V{len(mine)}",
             "orders": self.rnd.choice(([], [f"{80_001 + index // 2}"], ["80001"])),
         }
-        if not self.chance(6):
+        if split or not self.chance(6):  # or the region of orders that have left it is exempt
             sites = ("MUC1", "LYS1") if europe else _SITES
             sites = self.rnd.sample(sites, self.rnd.choice((1, 2)))
             body["stops"] = [
@@ -447,7 +447,7 @@ def final(driver):
             found[entity.key] = {
                 "story": story,
                 "status": entity.status,
-                "region": None if entity.split else entity.region,  # exempt: its orders left it
+                "region": entity.region,
                 "start": entity.start,
                 "stops": [item.place for item in entity.stops],
                 "orders": entity.orders,
