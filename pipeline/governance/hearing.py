@@ -51,6 +51,8 @@ def hear(occurrence: Occurrence, spoken: Spoken) -> tuple[Reason | None, Spoken 
                     _restate(known, spoken)
                 else:
                     _keep(known.replaces, event_id)
+            elif why is Reason.OLDER_THAN_CURRENT:
+                _spend(known, spoken)
             refine(occurrence, speaks(voices))
             return why, None
         spoken.barrier, spoken.first_received = known.order, known.first_received
@@ -99,6 +101,26 @@ def _restate(known: Spoken, spoken: Spoken) -> None:
         del known.restated[min(known.restated, key=known.restated.__getitem__)]
 
 
+def _said_at(known: Spoken, event_id: str) -> Order | None:
+    """When the statement was made under an event id; None: not under that one, or taken back."""
+    if event_id == known.claim.body["event_id"] and event_id not in known.replaces:
+        return known.claim.order
+    return known.restated.get(event_id)
+
+
+def _spend(known: Spoken, spoken: Spoken) -> None:
+    """Of what was said before it was taken back, nothing is left but what was said once more."""
+    said = _said_at(known, spoken.claim.body["retracts"] or "")
+    if said is None or known.retracts:
+        return
+    back = max(said, spoken.order)
+    for event_id in [name for name, order in known.restated.items() if order < back]:
+        del known.restated[event_id]
+        _keep(known.replaces, event_id)
+    if known.claim.order < back:
+        _keep(known.replaces, known.claim.body["event_id"])
+
+
 def _again(known: Spoken, spoken: Spoken, *, again: bool) -> Reason | None:
     """Whether the platform says the same in the same words, or something older.
 
@@ -119,9 +141,7 @@ def _again(known: Spoken, spoken: Spoken, *, again: bool) -> Reason | None:
         return Reason.RESTATED
     target = spoken.claim.body["retracts"]
     if target is not None:
-        said = known.restated.get(target)
-        if target == known.claim.body["event_id"]:
-            said = known.claim.order
+        said = _said_at(known, target)
         # Said once more after it was taken back: it stands, whichever of the two is read first
         meant = said is not None and max(said, spoken.order) >= known.order
         return None if meant and not known.retracts else Reason.OLDER_THAN_CURRENT

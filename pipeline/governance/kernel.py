@@ -36,7 +36,14 @@ from pipeline.governance.placement import Ended, Placed, RefusedError, Wait, loc
 from pipeline.governance.policy import Platform, Policy
 from pipeline.governance.reasons import Reason
 from pipeline.governance.references import event_key, note, owner_of
-from pipeline.governance.rejudging import rejudge, reopen, replaced_row, send_on, settled_as
+from pipeline.governance.rejudging import (
+    newer,
+    rejudge,
+    reopen,
+    replaced_row,
+    send_on,
+    settled_as,
+)
 from pipeline.governance.settlement import (
     BY_CLOCK,
     EXPIRING,
@@ -421,8 +428,7 @@ def _speak(work: Work, entity: Entity, claim: Claim, placed: Placed) -> Verdict:
     if why is not None:
         disposition = settled_as(why)
         spoken.fate, spoken.reason, claim.raw = disposition.value, why.value, None
-        if kind.sets_plan and replan(work.policy, entity):
-            work.moved[entity.key] = work.told[entity.key] = None
+        newer(work, entity, occurrence, kind, claim.seq, why)
         return _verdict(
             disposition,
             why,

@@ -25,6 +25,7 @@ from pipeline.governance.placement import (
     locate,
     locate_again,
 )
+from pipeline.governance.policy import EventType
 from pipeline.governance.reasons import Reason
 from pipeline.governance.references import owner_of
 from pipeline.governance.settlement import Reroute, Work, bury, settle
@@ -222,13 +223,26 @@ def _take_up(work: Work, entity: Entity, held: Held, placed: Placed, cause: int)
         work.transitions.append(_transition(entity, held, cause, disposition, why, occurrence))
         spoken.fate, spoken.reason = disposition.value, why.value
         spoken.claim.raw = None
-        if placed.kind.sets_plan and replan(work.policy, entity):
-            work.moved[entity.key] = work.told[entity.key] = None
+        newer(work, entity, occurrence, placed.kind, cause, why)
     elif placed.kind.sets_plan:
         settle(work, entity, occurrence, placed.kind, cause)
         replan(work.policy, entity)
         work.moved[entity.key] = None
     return occurrence
+
+
+def newer(
+    work: Work, entity: Entity, occurrence: Occurrence, kind: EventType, cause: int, why: Reason
+) -> None:
+    """See to what a claim that says nothing new changes all the same.
+
+    A statement made once more is the newer of two owners'; an older plan may tell what the newest
+    is silent on.
+    """
+    if why is Reason.RESTATED and len(occurrence.spoken) > 1:
+        settle(work, entity, occurrence, kind, cause)
+    if kind.sets_plan and replan(work.policy, entity):
+        work.moved[entity.key] = work.told[entity.key] = None
 
 
 def settled_as(why: Reason) -> Disposition:

@@ -190,7 +190,10 @@ class Author:
             again = rnd.choice(earlier[-20:])
             return again if self.chance(3) else again | {"event_id": body["event_id"]}
         if earlier and self.may("back") and self.chance(7):
-            body |= self.taken_back(rnd.choice(earlier[-30:]))
+            target = rnd.choice(earlier[-30:])
+            if target["native_status"] == "FRT" or (self.family == "abroad" and target["stops"]):
+                return target  # exempt: an invoice waits for it; two planners
+            body |= self.taken_back(target)
         else:
             body |= _PLATFORMS[name](self)
         return raw_event(**body)

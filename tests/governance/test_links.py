@@ -126,7 +126,9 @@ def test_said_again_after_it_was_taken_back_it_stands_though_the_retraction_is_r
     say(driver, "b", "tms-na", "DELIVERED", recorded=START_MS + 3, **at)
     say(driver, "r", "tms-na", "-", retracts="a", recorded=START_MS + 2)
     assert story(driver, SHIPMENT)["status"] == "delivered"
-    say(driver, "q", "tms-na", "-", retracts="b", recorded=START_MS + 4)
+    say(driver, "p", "tms-na", "-", retracts="a", recorded=START_MS + 4)
+    assert story(driver, SHIPMENT)["status"] == "delivered"
+    say(driver, "q", "tms-na", "-", retracts="b", recorded=START_MS + 5)
     assert story(driver, SHIPMENT)["status"] == "tendered"
 
 
@@ -139,3 +141,12 @@ def test_a_retraction_that_waited_leaves_alone_what_an_earlier_policy_decided():
     say(driver, "s", "tms-na", "SHIPPED")
     back = [r for r in driver.records(names.APPROVED) if r["action"] == "RETRACT"]
     assert [record["event_type"] for record in back] == ["departed"]
+
+
+def test_of_two_owners_the_one_that_said_it_once_more_is_the_newer(driver):
+    plan = {"stops": [stop(number=1, role="PICKUP", location="RTM1")]}
+    say(driver, "n", "tms-na", "TENDERED", occurred=START_MS, **PLAN)
+    say(driver, "e", "tms-eu", "TENDERED", **plan)
+    assert story(driver, SHIPMENT)["region"] == "EU"
+    say(driver, "m", "tms-na", "TENDERED", occurred=START_MS, **PLAN)
+    assert story(driver, SHIPMENT)["region"] == "NA"
