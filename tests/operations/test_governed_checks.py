@@ -1,12 +1,15 @@
 """`milepost doctor` sees whether anything is governed, not only whether servers answer."""
 
+import os
 import time
+from pathlib import Path
 
 import governed_stack
 import pytest
 
 from pipeline.contract import names
 from pipeline.contract.names import data_root
+from pipeline.local.stack import LocalStack
 from pipeline.operations import governed_checks
 from pipeline.operations.doctor import examine
 from pipeline.operations.findings import Patient
@@ -52,9 +55,11 @@ def test_a_stack_that_governs_is_well(governed):
 
 
 @pytest.mark.kafka
-def test_a_cluster_without_anything_of_ours(stack, tmp_path):
-    patient = Patient(Settings(state_dir=tmp_path), stack.bootstrap, stack.registry_url)
-    report = examine(patient, governed_checks.CHECKS)
+def test_a_cluster_without_anything_of_ours(tmp_path):
+    cache = os.environ.get("MILEPOST_CACHE_DIR")
+    with LocalStack(tmp_path / "stack", cache_dir=Path(cache) if cache else None) as bare:
+        patient = Patient(Settings(state_dir=tmp_path), bare.bootstrap, bare.registry_url)
+        report = examine(patient, governed_checks.CHECKS)
     assert [(one.what.partition(":")[0], one.remedy.partition(",")[0]) for one in report.findings][
         :3
     ] == [
