@@ -152,7 +152,7 @@ def _next(
             "milepost dead-letters list",
         ]
         if addresses
-        else ["make up", f"make demo ARGS='--keep --seed {result.seed + 1}'"]
+        else ["make up", f"make demo ARGS='--keep --seed {result.seed}'"]
     )
     for command in tries:
         console.print(f"  try           {command}", soft_wrap=True, highlight=False)
