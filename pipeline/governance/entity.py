@@ -321,9 +321,12 @@ class Entity:
         self.active = max(self.active, at)
 
     def forget(self) -> None:
-        """Keep generation and sequence: who speaks again begins a new generation; then nothing."""
+        """Keep generation and sequences: who speaks again begins a new generation; then nothing.
+
+        Links are counted on: whoever hears them takes a lower count for a repetition.
+        """
         kept = Entity(self.key)
-        if self.seq and not self.forgotten:
+        if (self.seq or self.link_seq) and not self.forgotten:
             kept.forgotten = True
             kept.generation, kept.seq = self.generation, self.seq
             kept.link_seq, kept.active = self.link_seq, self.active
@@ -385,6 +388,7 @@ class Entity:
             or self.incomplete
             or self.seen
             or self.seq
+            or self.link_seq
             or self.binds
             or self.bindings
         )

@@ -148,7 +148,7 @@ def take_link(work: Work, record: Record, seq: int) -> Verdict:
     key = target.encode()
     if name.tenant != source.tenant or partition_of(key, work.partitions) != work.partition:
         return Verdict(Disposition.IGNORED.value, Reason.KEY_INVALID.value)
-    entity = _opened(work, target)
+    entity = opened(work, target)
     region, inherited = entity.region_by_link, dict(entity.inherited)
     cancels = record["source"] in entity.cancels
     reason = hear_link(entity, record)
@@ -193,7 +193,7 @@ def forget(work: Work, entity: Entity) -> None:
     work.touched[entity.key] = entity
 
 
-def _opened(work: Work, key: str) -> Entity:
+def opened(work: Work, key: str) -> Entity:
     """The entity as it is now: one that has been silent for too long is forgotten first."""
     entity = work.entities.open(key)
     forget(work, entity)
@@ -290,7 +290,7 @@ def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
         work.reroutes.append(Reroute(key, arrival.raw, arrival.origin, arrival.hops + 1))
         return _verdict(Disposition.REROUTED, Reason.WRONG_PARTITION, key, body)
     check(body, key)
-    entity = _opened(work, key)
+    entity = opened(work, key)
     _complete(work, entity, arrival.origin)
     if mark_of(arrival.digest) in entity.seen:
         return _verdict(Disposition.DUPLICATE, Reason.REPEATED, key, body)

@@ -150,8 +150,11 @@ def _release(work: Work, entity: Entity, cause: int) -> list[Occurrence]:
 
 
 def _held_back(work: Work, held: Held) -> bool:
-    """Whether a claim waits because its platform is held back, and that still is."""
-    return work.trust.held_back.get(held.claim.body["platform"]) == held.reason
+    """Whether a claim waits because its platform is held back, and that still is.
+
+    Whatever for: one that was braked may have been suspended since.
+    """
+    return held.reason in UNSEEN and held.claim.body["platform"] in work.trust.held_back
 
 
 def _located(work: Work, entity: Entity, held: Held) -> Placed | Wait | Ended:

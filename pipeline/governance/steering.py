@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from pipeline.governance.alerts import AlertKind, alert
 from pipeline.governance.facts import replan
-from pipeline.governance.kernel import follow_up
+from pipeline.governance.kernel import follow_up, opened
 from pipeline.governance.outputs import Record, Verdict
 from pipeline.governance.policy import Policy
 from pipeline.governance.reasons import Reason
@@ -84,7 +84,7 @@ def _redecide(work: Work, keys: Iterable[str], cause: int) -> None:
     for key in keys:
         if key not in work.entities:
             continue
-        entity = work.entities.open(key)
+        entity = opened(work, key)
         work.touched[key] = entity
         replan(work.policy, entity)
         work.moved[key] = None

@@ -11,6 +11,7 @@ from test_networks import law
 from worlds import HOUR_MS, POLICY, START_MS, stop
 
 from pipeline.contract import names
+from pipeline.governance.entity import Entity
 from pipeline.governance.kernel import lasting
 from pipeline.testing.driver import TopologyDriver
 
@@ -120,3 +121,14 @@ def test_an_entity_of_which_nothing_could_be_read_is_forgotten_too():
     assert len(driver.states[0]) == 1
     driver.advance(LASTS_MS + DAY_MS)
     assert len(driver.states[0]) == 0
+
+
+def test_an_entity_that_has_only_told_others_counts_its_links_on():
+    """A lower count would be taken for a repetition by whoever hears it."""
+    entity = Entity("acme/shipment/S1")
+    entity.link_seq, entity.active = 3, 1
+    assert not entity.is_blank()
+    entity.forget()
+    assert (entity.forgotten, entity.link_seq) == (True, 3)
+    entity.forget()
+    assert entity.is_blank()
