@@ -126,8 +126,8 @@ def _publish(
     settings, where = surroundings()
     with Registry.of(settings, where.registry_url) as registry:
         schema_id = registry.id_for(names.subject(names.CONTROL), "control")
-    ledger_start = steering.ledger_ends(evidence)
-    approved_start = redecisions.approved_ends(evidence)
+    ledger_start = steering.ends_of(evidence)
+    approved_start = steering.ends_of(evidence, names.APPROVED)
     done = steering.steer(
         evidence,
         redecisions.controls(foreseen.changed, by, why),

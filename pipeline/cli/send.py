@@ -65,7 +65,7 @@ def govern(
     settings, where = surroundings()
     with Registry.of(settings, where.registry_url) as registry:
         outgoing = _outgoing(what, events, Addressing(bundle), registry)
-    start = steering.ledger_ends(evidence)
+    start = steering.ends_of(evidence)
     sent = clients.deliver(clients.producer(settings, where.bootstrap), outgoing)
     found = steering.await_decisions(evidence, sent, start)
     judged = [found.get(position) for position in sent]

@@ -35,19 +35,6 @@ def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
         yield keys[start : start + ENTITIES_MAX]
 
 
-def approved_ends(evidence: Evidence) -> dict[int, int]:
-    """Where each partition of the approved records ends now.
-
-    Raises:
-        UnreachableError: Kafka is away.
-
-    """
-    return {
-        number: evidence.span(names.APPROVED, number).end
-        for number in evidence.partitions(names.APPROVED)
-    }
-
-
 def published(
     evidence: Evidence,
     done: Iterable[Steered],

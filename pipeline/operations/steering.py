@@ -99,22 +99,22 @@ def steer(
         UnreachableError: Kafka or the registry is away.
 
     """
-    start = ledger_ends(evidence)
+    start = ends_of(evidence)
     places = deliver(outgoing(records, schema_id)) if records else []
     found = await_decisions(evidence, places, start, wait_s=wait_s)
     return [Steered(place.partition, place, found.get(place)) for place in places]
 
 
-def ledger_ends(evidence: Evidence) -> dict[int, int]:
-    """Where each partition of the ledger ends now.
+def ends_of(evidence: Evidence, topic: str = names.DECISIONS) -> dict[int, int]:
+    """Where each partition of a topic ends now; default: of the ledger.
 
     Raises:
         UnreachableError: Kafka is away.
 
     """
     return {
-        number: evidence.span(names.DECISIONS, number).end
-        for number in evidence.partitions(names.DECISIONS)
+        number: evidence.span(topic, number).end
+        for number in evidence.partitions(topic)
     }
 
 
