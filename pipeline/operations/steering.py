@@ -112,10 +112,7 @@ def ends_of(evidence: Evidence, topic: str = names.DECISIONS) -> dict[int, int]:
         UnreachableError: Kafka is away.
 
     """
-    return {
-        number: evidence.span(topic, number).end
-        for number in evidence.partitions(topic)
-    }
+    return {number: evidence.span(topic, number).end for number in evidence.partitions(topic)}
 
 
 def await_decisions(
