@@ -262,7 +262,13 @@ def test_published_versions_are_compared_with_each_other_and_with_files(governed
     version = governed.bundle.version
     told = milepost("policy", "diff", version, "in-force")
     assert told.out == f"Bundle {version} → {version}\nThey decide alike: nothing differs.\n"
-    assert milepost("policy", "diff", "in-force", folder).out.endswith("nothing differs.\n")
+    told = milepost("policy", "diff", "in-force", folder)
+    brake = load_bundle().heading.brake
+    assert told.out == (
+        f"Bundle {version} → {version}\n\nWaits, horizons and limits\n"
+        f"  - brake: run {brake.run} instead of {governed.bundle.heading.brake.run}\n"
+        f"  - brake: window {brake.window} instead of {governed.bundle.heading.brake.window}\n"
+    )
     told = milepost("policy", "diff", "in-force", "none-of-these")
     assert (told.code, told.out) == (1, "")
     assert version in told.err

@@ -16,7 +16,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 from broker_clock import BrokerClock, ClockedBroker
-from confluent_kafka import OFFSET_END, Producer, TopicPartition
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import OffsetSpec
 from governed_stack import PARTITIONS, TMS, Governed, Watch
 
 from pipeline.contract import codec, names
@@ -46,7 +47,8 @@ class Audience(Watch):
 
     TOPICS = (*Watch.TOPICS, names.ENTITY_STATUS, names.ALERTS, *FORWARDED)
 
-    def __init__(self, *given):
+    def __init__(self, settings, bootstrap):
+        self._admin = clients.admin(settings, bootstrap)
         self.stories = []
         self.alerts = []
         self.sealed = []
@@ -57,18 +59,22 @@ class Audience(Watch):
         """Places of input records that have no fate yet."""
         self.unread = set()
         """Inputs whose records can't be read for the time being."""
-        super().__init__(*given)
+        super().__init__(settings, bootstrap)
 
     def read_up(self):
-        """Take in everything that is committed by now."""
-        asked = [TopicPartition(*place, OFFSET_END) for place in self.positions]
+        """Take in everything that is written by now.
+
+        Partitions show the end of one transaction one after the other, so what counts is where
+        each ends, not how far it can be read yet.
+        """
+        asked = {TopicPartition(*place): OffsetSpec.latest() for place in self.positions}
         ends = {
-            (end.topic, end.partition): end.offset
-            for end in self._consumer.offsets_for_times(asked, timeout=20)
+            (place.topic, place.partition): end.result(20).offset
+            for place, end in self._admin.list_offsets(asked).items()
         }
         self.until(
             lambda: all(self.positions[place] >= end for place, end in ends.items()),
-            what="reading what is committed",
+            what="reading what is written",
         )
 
     def all_decided(self):
