@@ -100,7 +100,8 @@ def _facts(old: Authority | None, new: Authority | None) -> Iterator[Fact]:
         yield fact("owner", former, owner)
     waited = _silences(old)
     waits = _silences(new)
-    for name in sorted({*waited, *waits} - {former, owner}):
+    # A deputy that becomes the owner has gained more; an owner that becomes a deputy is told
+    for name in sorted({*waited, *waits} - {owner}):
         if waited.get(name) != waits.get(name):
             gone = name not in waits
             yield fact("deputy", "any" if gone else waited.get(name, ""), waits.get(name, ""), name)

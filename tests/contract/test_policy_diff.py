@@ -66,6 +66,18 @@ def test_a_hand_over_of_eighteen_event_types_is_one_sentence(edited):
     assert told["where"] == [{"tenant": "acme", "region": "NA"}]
 
 
+def test_an_owner_that_becomes_a_deputy_is_told_as_both(edited):
+    rule = edited.rule("transport-na")
+    others = [row for row in rule["deputies"] if row["role"] is None]
+    deputies = [{"platform": "tms-na", "after": timedelta(hours=4)}, *others]
+    rule |= {"owner": "carrier-redline", "deputies": deputies}
+    owner, *rest = edited.texts("ownership")
+    assert owner == ("carrier-redline gains 18 event types of acme in NA, which tms-na loses")
+    what = "18 event types of acme in NA"
+    assert f"tms-na may stand in after 4 h of carrier-redline's silence: {what}" in rest
+    assert not [text for text in rest if text.startswith("carrier-redline")]
+
+
 def test_a_hand_over_by_occurrence_is_told_as_that(edited):
     edited.hand_over("goods-issue-na", "tms-na", handover="by_occurrence", deputies=[])
     owned = edited.texts("ownership")
