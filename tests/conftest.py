@@ -41,6 +41,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.fixture
+def patience(request: pytest.FixtureRequest) -> None:
+    """Long runs are for those who ask for them."""
+    if "slow" not in request.config.getoption("-m"):
+        pytest.skip("a long run: pytest -m slow")
+
+
 @pytest.fixture(scope="session")
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

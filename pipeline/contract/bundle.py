@@ -125,6 +125,7 @@ class PlatformModel(_Model):
     binds: list[str] = []
     retracts_by_id: bool = False
     watermarks: bool = False
+    watermark_every: timedelta = timedelta(minutes=5)
     clock_tolerance: timedelta = timedelta(minutes=5)
     earliest: AwareDatetime = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 

@@ -120,6 +120,7 @@ def _platform(row: PlatformModel) -> Platform:
         binds=frozenset(row.binds),
         retracts_by_id=row.retracts_by_id,
         watermarks=row.watermarks,
+        watermark_every_ms=_ms(row.watermark_every),
     )
 
 

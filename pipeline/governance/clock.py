@@ -43,6 +43,17 @@ class Clock(NamedTuple):
         }
         return Clock(everything, ahead, self.complete)
 
+    def towards(self, goal: Clock, moment: int) -> Clock:
+        """The clock on its way to a later one, with no input beyond a moment unless it was."""
+        names = {*self.ahead, *goal.ahead}
+        known = {
+            name: max(self.ahead.get(name, self.all), min(goal.ahead.get(name, goal.all), moment))
+            for name in names
+        }
+        everything = max(self.all, min(goal.all, moment))
+        ahead = {name: at for name, at in known.items() if at > everything}
+        return goal._replace(all=everything, ahead=ahead)
+
     def moved(self, read: Mapping[str, int], inputs: frozenset[str]) -> Clock:
         """The clock after inputs have been read further.
 

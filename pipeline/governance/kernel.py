@@ -194,9 +194,18 @@ def forget(work: Work, entity: Entity) -> None:
 
 
 def opened(work: Work, key: str) -> Entity:
-    """The entity as it is now: one that has been silent for too long is forgotten first."""
+    """The entity as it is now.
+
+    One that has been silent for too long is forgotten first; open claims that an activation or a
+    release left to be judged again are judged before anything new.
+    """
     entity = work.entities.open(key)
     forget(work, entity)
+    cause = work.reopening.pop(key, None)
+    if cause is not None:
+        work.touched[key] = entity
+        reopen(work, entity, cause)
+        follow_up(work, entity, cause)
     return entity
 
 

@@ -83,6 +83,8 @@ class Platform:
     """Kinds of references that its events bind to their entity."""
     watermarks: bool = False
     """Whether its source tells up to when it is complete."""
+    watermark_every_ms: int = 300_000
+    """At least so often: one that was complete so shortly before a deadline was up."""
     retracts_by_id: bool = False
     """Whether it takes back by event id alone, so that its event ids are references."""
 

@@ -90,6 +90,8 @@ class Work:
     """Whether the partition has had its first activation."""
     trust: Trust = field(default_factory=Trust)
     """Which platforms are held back."""
+    reopening: dict[str, int] = field(default_factory=dict)
+    """Keys of entities whose open claims are still to be judged again, and by what cause."""
     approved: list[Record] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)

@@ -241,8 +241,8 @@ def _silence(policy: Policy, speaker: _Speaker, clock: Clock) -> Reason:
     owner = policy.platforms.get(speaker.rule.owner)
     if owner is None or not owner.watermarks:
         return Reason.OWNER_SILENT
-    complete = clock.complete.get(owner.name, 0) >= _deadline(speaker)
-    return Reason.OWNER_SILENT if complete else Reason.OWNER_SOURCE_DOWN
+    reported = clock.complete.get(owner.name, 0) + owner.watermark_every_ms
+    return Reason.OWNER_SILENT if reported >= _deadline(speaker) else Reason.OWNER_SOURCE_DOWN
 
 
 def _rank(speaker: _Speaker) -> int:

@@ -6,6 +6,8 @@ Must never judge a raw record.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Final
 
 from pipeline.governance.alerts import AlertKind, alert
 from pipeline.governance.facts import replan
@@ -13,17 +15,22 @@ from pipeline.governance.kernel import follow_up, opened
 from pipeline.governance.outputs import Record, Verdict
 from pipeline.governance.policy import Policy
 from pipeline.governance.reasons import Reason
-from pipeline.governance.rejudging import reopen
 from pipeline.governance.settlement import Work
 from pipeline.governance.vocabulary import ControlKind, Disposition
 
+REOPENED_MAX: Final = 10_000
+"""Entities whose open claims are judged again at once: about a second's work."""
 
-def take_control(work: Work, record: Record, seq: int, policies: Mapping[str, Policy]) -> Verdict:
+
+def take_control(
+    work: Work, record: Record, written_ms: int, seq: int, policies: Mapping[str, Policy]
+) -> Verdict:
     """Apply one control record.
 
     Args:
         work: its policy changes with an activation.
         record: the control record.
+        written_ms: its append time: nobody can be complete beyond that.
         seq: its ordinal in the partition's ledger.
         policies: every bundle that an activation may name.
 
@@ -44,13 +51,12 @@ def take_control(work: Work, record: Record, seq: int, policies: Mapping[str, Po
         _tell_trust(work, AlertKind.PLATFORM_SUSPENDED, record)
         return _applied(Reason.PLATFORM_HELD_BACK)
     if kind == ControlKind.RELEASE and work.trust.release(name):
-        waiting = {*work.entities.waiting("platform_"), *work.touched}
-        _reopen(work, sorted(waiting), seq)
+        _reopen(work, {*work.entities.waiting("platform_"), *work.touched}, seq)
         _tell_trust(work, AlertKind.PLATFORM_RELEASED, record)
         return _applied(Reason.PLATFORM_RELEASED)
     if kind == ControlKind.WATERMARK and known and record["complete_to"] is not None:
         complete = dict(work.time.complete)
-        complete[name] = max(complete.get(name, 0), record["complete_to"])
+        complete[name] = max(complete.get(name, 0), min(record["complete_to"], written_ms))
         work.time = work.time._replace(complete=complete)
         return _applied(Reason.WATERMARK_MOVED)
     if kind == ControlKind.REDECIDE and record["entities"]:
@@ -70,12 +76,17 @@ def _tell_trust(work: Work, kind: AlertKind, record: Record) -> None:
 
 
 def _reopen(work: Work, keys: Iterable[str], cause: int) -> None:
-    """Judge open claims again: those of these entities."""
-    for key in keys:
-        entity = work.entities.open(key)
-        work.touched[key] = entity
-        reopen(work, entity, cause)
-        follow_up(work, entity, cause)
+    """Judge the open claims of these entities again, and those that still were to be."""
+    left = sorted({*work.reopening, *keys})
+    work.reopening.clear()
+    work.reopening.update(dict.fromkeys(left, cause))
+    carry_on(work)
+
+
+def carry_on(work: Work) -> None:
+    """Judge a portion of the open claims again that an activation or a release left to be."""
+    for key in list(islice(work.reopening, REOPENED_MAX)):
+        opened(work, key)
 
 
 def _redecide(work: Work, keys: Iterable[str], cause: int) -> None:

@@ -21,7 +21,8 @@ from pipeline.governance.reasons import Reason
 from pipeline.kafka import bundles
 from pipeline.kafka.registry import Registry
 from pipeline.settings import Settings
-from pipeline.streams.topology import PolicyName, Refused
+from pipeline.streams.arriving import Refused
+from pipeline.streams.topology import PolicyName
 
 ASK_AGAIN_S: Final = 0.8
 REFUSED_FOR_S: Final = 60.0

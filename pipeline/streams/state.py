@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -29,6 +30,8 @@ _DAY_MS = 86_400_000
 _ASKED_MAX = 2_000
 """Silent entities that one batch looks at."""
 _NONE = -1
+DUE_MAX: Final = 10_000
+"""Deadlines that one batch lets act: about a second's work, so that other partitions go on."""
 _MOVED_MAX = 1_000
 """Entries of deadlines that moved which are kept besides the others."""
 
@@ -52,6 +55,10 @@ class PartitionState:
         """Approved records written so far; -1: this state began before they were counted."""
         self.approved_digest = b""
         self.positions: dict[str, int] = {}
+        self.reopening: dict[str, int] = {}
+        """Entities whose open claims are still to be judged again, in order, and by what cause."""
+        self.read_ms = 0
+        """Append time of the newest tick that was read."""
         self.stored_bytes = 0
         """Size of all entities, encoded."""
         self._stored: dict[str, bytes] = {}
@@ -65,6 +72,14 @@ class PartitionState:
         """All of these."""
         self._put_off: dict[str, None] = {}
         """Entities whose deadline has passed and whose owner's input has not been read so far."""
+        self._put_off_at = 0
+        """The clock when it was last found that all of these are to be asked again."""
+        self._again = 0
+        """How many of them that still holds for."""
+        self._left: tuple[str, int] | None = None
+        """Where judging again goes on after a restart: the first entity's key, and the cause."""
+        self._behind = False
+        """Whether the clock is on its way to the newest tick, as too much falls due at once."""
 
     @classmethod
     def restore(cls, partition: int, changelog: Mapping[bytes, bytes]) -> PartitionState:
@@ -87,6 +102,9 @@ class PartitionState:
                 state._deadlines[name] = deadline
             state._ask(name, abs(active))
         state._heapify()
+        if state._left is not None:
+            first, cause = state._left
+            state.reopening = {key: cause for key in state.waiting() if key >= first}
         return state
 
     def _restore_own(self, own: dict[str, Any]) -> None:
@@ -101,6 +119,7 @@ class PartitionState:
         self.approved_count = own.get("approved_count", -1)
         self.approved_digest = bytes.fromhex(own.get("approved_digest", ""))
         self.positions = dict(own["positions"])
+        self._left = own.get("reopening")
 
     def count_approved(self, value: bytes) -> None:
         """Chain one more approved record to the digest of those before."""
@@ -124,6 +143,7 @@ class PartitionState:
             "approved_count": self.approved_count,
             "approved_digest": self.approved_digest.hex(),
             "positions": self.positions,
+            "reopening": next(iter(self.reopening.items()), None),
         }
         return PARTITION_KEY, orjson.dumps(own)
 
@@ -175,18 +195,29 @@ class PartitionState:
 
     def schedule(self, entity: Entity) -> int | None:
         """Note when the next deadline of an entity falls due, and return it."""
-        deadline, name = entity.next_deadline(), entity.key
+        deadline, name, newest = entity.next_deadline(), entity.key, self.time.newest
         if deadline is None:
             self._deadlines.pop(name, None)
-        elif self._deadlines.get(name) != deadline:
-            self._deadlines[name] = deadline
-            heapq.heappush(self._due, (deadline, name))
+            self._put_off.pop(name, None)
+            return None
+        at = deadline
+        if name in self._put_off and at <= newest:
+            at = min((later for later, _ in entity.deadlines() if later > newest), default=at)
+        if self._deadlines.get(name) != at:
+            self._deadlines[name] = at
+            if at > newest or name not in self._put_off:
+                heapq.heappush(self._due, (at, name))
             if len(self._due) > _MOVED_MAX + 2 * len(self._deadlines):
                 self._heapify()
         return deadline
 
     def _heapify(self) -> None:
-        self._due = [(deadline, name) for name, deadline in self._deadlines.items()]
+        newest = self.time.newest
+        self._due = [
+            (deadline, name)
+            for name, deadline in self._deadlines.items()
+            if deadline > newest or name not in self._put_off
+        ]
         heapq.heapify(self._due)
 
     def trim(self) -> None:
@@ -195,6 +226,15 @@ class PartitionState:
             del self._opened[next(iter(self._opened))]
 
     def due_ms(self) -> int | None:
+        """When the clock is to move next: at the next deadline, or at once to go on with more."""
+        return self.read_ms + 1 if self.unfinished else self._next_ms()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether more fell due at once than one batch does: the next tick goes on with it."""
+        return self._behind or self._again > 0 or bool(self.reopening)
+
+    def _next_ms(self) -> int | None:
         """When the next deadline falls due; entries of deadlines that moved are dropped."""
         while self._due:
             deadline, key = self._due[0]
@@ -208,27 +248,46 @@ class PartitionState:
         part = text.encode()
         return sorted(key for key in self._deadlines if part in self._stored.get(key, b""))
 
+    def read(self, time: Clock) -> Clock:
+        """How far the clock moves now that inputs have been read to a time.
+
+        No further than as many deadlines as one batch lets act; the rest acts at the next ticks.
+        """
+        newest = time.newest
+        first: list[tuple[int, str]] = []
+        self.read_ms = max(self.read_ms, newest)
+        while len(first) <= DUE_MAX and (at := self._next_ms()) is not None and at <= newest:
+            first.append(heapq.heappop(self._due))
+        for entry in first:
+            heapq.heappush(self._due, entry)
+        self._behind = len(first) > DUE_MAX
+        return self.time.towards(time, first[-2][0]) if self._behind else time
+
     def due(self) -> Iterator[Entity]:
         """Entities with a deadline up to the clock, in order of deadline and key.
 
-        What still waits when the next is asked for, waits until the clock moves again.
+        What still waits when the next is asked for, is asked again when the clock has moved.
         """
         newest = self.time.newest
-        for key in self._put_off:
-            if key in self._deadlines:
-                heapq.heappush(self._due, (self._deadlines[key], key))
-        self._put_off.clear()
-        while (deadline := self.due_ms()) is not None and deadline <= newest:
-            key = heapq.heappop(self._due)[1]
-            del self._deadlines[key]
-            entity = self.open(key)
-            yield entity
-            left = entity.next_deadline()
-            if left is not None and left <= newest:
-                self._deadlines[key] = left
-                self._put_off[key] = None
-            else:
-                self.schedule(entity)
+        if self.clock > self._put_off_at:
+            self._put_off_at, self._again = self.clock, len(self._put_off)
+        # While an input stands still, a few are asked: another one may have been read again
+        asked = list(islice(self._put_off, min(self._again, DUE_MAX) or _ASKED_MAX))
+        self._again = max(0, self._again - len(asked))
+        for key in asked:
+            yield from self._act(key, newest)
+        while (deadline := self._next_ms()) is not None and deadline <= newest:
+            yield from self._act(heapq.heappop(self._due)[1], newest)
+
+    def _act(self, key: str, newest: int) -> Iterator[Entity]:
+        self._deadlines.pop(key, None)
+        self._put_off.pop(key, None)
+        entity = self.open(key)
+        yield entity
+        left = entity.next_deadline()
+        if left is not None and left <= newest:
+            self._put_off[key] = None
+        self.schedule(entity)
 
     def _ask(self, key: str, at: int) -> None:
         """Ask some time after this whether an entity has been silent for too long."""

@@ -10,58 +10,34 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple
 
 from pipeline.contract import codec, headers, names
-from pipeline.contract.codec import Schema, UndecodableError
+from pipeline.contract.codec import Schema
 from pipeline.governance import kernel, ledger, steering
 from pipeline.governance.bounds import ID_CHARACTERS_MAX
-from pipeline.governance.claims import Origin, Raw, RawEvent
 from pipeline.governance.identity import entity_key, partition_of
-from pipeline.governance.kernel import Arrival
 from pipeline.governance.ledger import BLOCK_RECORDS_MAX, InputRange
 from pipeline.governance.outputs import Record, Transition, Verdict, status_record
 from pipeline.governance.policy import Policy
-from pipeline.governance.reasons import Reason
 from pipeline.governance.settlement import DeadLetter, Work
 from pipeline.governance.vocabulary import ControlKind
+from pipeline.streams.arriving import (
+    CONTROL,
+    Came,
+    Decoded,
+    SchemaMap,
+    Taken,
+    as_it_came,
+    decode,
+    try_decode,
+)
 from pipeline.streams.state import PartitionState
 
-RAW, LINK, CONTROL = "raw-event", "link", "control"
-_FORWARDED: Final = frozenset({names.REKEYED, names.REPLAY})
-_SCHEMAS: Final = {names.LINKS: LINK, names.CONTROL: CONTROL}
 BLOCK_BYTES_MAX: Final = 524_288
 """Rows of a block; it may take as many again of transitions, and stays below its topic's limit."""
 _ROW_BYTES = 300
 """A row of the ledger besides its ids."""
-
-
-class Taken(Protocol):
-    """An input record, as the lane or a test driver hands it over; times in ms UTC."""
-
-    @property
-    def topic(self) -> str:
-        """Input topic."""
-
-    @property
-    def offset(self) -> int:
-        """Offset there."""
-
-    @property
-    def timestamp_ms(self) -> int:
-        """Append time."""
-
-    @property
-    def key(self) -> bytes | None:
-        """Key."""
-
-    @property
-    def value(self) -> bytes | None:
-        """Value."""
-
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]] | None:
-        """Headers."""
 
 
 class Output(NamedTuple):
@@ -74,17 +50,8 @@ class Output(NamedTuple):
     headers: list[tuple[str, bytes | None]] | None
 
 
-class Refused(NamedTuple):
-    """Why a schema id can't be used on a topic."""
-
-    reason: Reason
-    detail: str
-
-
 Place = tuple[str, int, int]
 """Topic, partition and offset of a record."""
-SchemaMap = Mapping[tuple[str, int], Schema | Refused]
-"""What is known of schema ids, by topic and id."""
 
 
 @dataclass(frozen=True)
@@ -142,25 +109,6 @@ class Governed:
     state_bytes: int = 0
 
 
-class _Came(NamedTuple):
-    """A record as it first came, before its schema is known; with a fault it needs none."""
-
-    record: Taken
-    raw: Raw
-    origin: Origin
-    hops: int = 0
-    schema: tuple[str, int] = ("", 0)
-    """Topic and id by which its schema is allowed."""
-    fault: Refused | None = None
-
-
-class _Decoded(NamedTuple):
-    record: Taken
-    arrival: Arrival | None = None
-    link: Record | None = None
-    control: Record | None = None
-
-
 def govern(
     surroundings: Surroundings,
     state: PartitionState,
@@ -181,12 +129,14 @@ def govern(
         lost: per input, what retention took before it could be read.
 
     """
-    came = [_as_it_came(surroundings, state.partition, record) for record in records]
+    came = [
+        as_it_came(surroundings.record_bytes_max, state.partition, record) for record in records
+    ]
     lacking = _lacking(surroundings, state, came)
     if lacking is not None:
         return lacking
     governed = Governed()
-    decoded = [_decode(surroundings, item) for item in came]
+    decoded = [decode(surroundings.schemas, item) for item in came]
     initial = state.policy_version or _first_activation(decoded)
     reached = dict(ends or {})
     for item in records:
@@ -210,9 +160,9 @@ def govern(
     return governed
 
 
-def _chunks(decoded: list[_Decoded]) -> list[list[_Decoded]]:
+def _chunks(decoded: list[Decoded]) -> list[list[Decoded]]:
     """Records block by block: not too many, not too large, one policy each; at least one block."""
-    chunks: list[list[_Decoded]] = [[]]
+    chunks: list[list[Decoded]] = [[]]
     size = 0
     for item in decoded:
         row = _row_bytes(item)
@@ -226,7 +176,7 @@ def _chunks(decoded: list[_Decoded]) -> list[list[_Decoded]]:
     return chunks
 
 
-def _row_bytes(item: _Decoded) -> int:
+def _row_bytes(item: Decoded) -> int:
     """Bytes of a record's row in the ledger, at most: ids make the difference."""
     body = None if item.arrival is None else item.arrival.body
     if body is None:
@@ -241,7 +191,7 @@ def _bytes_of(text: str) -> int:
 
 
 def _lacking(
-    surroundings: Surroundings, state: PartitionState, came: Sequence[_Came]
+    surroundings: Surroundings, state: PartitionState, came: Sequence[Came]
 ) -> Lacking | None:
     """What has to be looked up first."""
     schemas, policies = surroundings.schemas, surroundings.policies
@@ -255,7 +205,7 @@ def _lacking(
         if found is None:
             missing.setdefault(item.schema, set()).add(record.topic)
         elif record.topic == names.CONTROL and isinstance(found, Schema):
-            control = _try(record.value or b"", found, CONTROL)
+            control = try_decode(record.value or b"", found, CONTROL)
             if isinstance(control, dict) and control["kind"] == ControlKind.ACTIVATE:
                 name = PolicyName(control["policy_version"] or "", control["policy_digest"] or "")
                 named |= {name} if name.version else set()
@@ -269,85 +219,11 @@ def _lacking(
     return Lacking(policies=unknown) if unknown else None
 
 
-def _as_it_came(surroundings: Surroundings, partition: int, record: Taken) -> _Came:
-    """Take off what sending on added, and find out by which schema the value is to be read."""
-    value = record.value
-    raw = Raw(record.key, value, tuple(record.headers or ()))
-    origin = Origin(record.topic, partition, record.offset, record.timestamp_ms)
-    hops = 0
-    if record.topic in _FORWARDED:
-        try:
-            found = headers.origin_of(raw.headers)
-        except ValueError as error:
-            fault = Refused(Reason.FIELD_INVALID, str(error))
-            return _Came(record, raw, origin, fault=fault)
-        if found is not None:
-            origin, hops = found
-            raw = headers.restored(raw)
-    size = headers.size_of(*raw)
-    if size > surroundings.record_bytes_max:
-        detail = f"{size} bytes, at most {surroundings.record_bytes_max} are read"
-        fault = Refused(Reason.RECORD_TOO_LARGE, detail)
-        return _Came(record, raw, origin, hops, fault=fault)
-    try:
-        return _Came(record, raw, origin, hops, (origin.topic, codec.schema_id(value)))
-    except UndecodableError as error:
-        return _Came(record, raw, origin, hops, fault=Refused(error.reason, str(error)))
-
-
-def _try(value: bytes, written: Schema, wanted: str) -> Record | UndecodableError:
-    try:
-        return codec.decode(value, written, codec.committed(wanted))
-    except UndecodableError as error:
-        return error
-
-
-def _decode(surroundings: Surroundings, came: _Came) -> _Decoded:
-    """Read one record: a claim, a link, a control record, or bytes that can't be read."""
-    record, raw, origin, hops = came.record, came.raw, came.origin, came.hops
-    forwarded = record.topic in _FORWARDED
-    read = came.fault or surroundings.schemas[came.schema]
-    if not isinstance(read, Refused):
-        result = _try(record.value or b"", read, _SCHEMAS.get(record.topic, RAW))
-        if not isinstance(result, UndecodableError):
-            if record.topic == names.LINKS:
-                return _Decoded(record, link=result)
-            if record.topic == names.CONTROL:
-                return _Decoded(record, control=result)
-            body = cast("RawEvent", result)
-            by = _repaired_by(raw) if forwarded else None
-            digest = ledger.digest(record.value)
-            arrival = Arrival(
-                origin, raw, digest, body=body, hops=hops, repaired_by=by,
-                forwarded=forwarded, assigned=_assigned(record),
-            )  # fmt: skip
-            return _Decoded(record, arrival=arrival)
-        read = Refused(result.reason, str(result))
-    digest = ledger.digest(record.value)
-    arrival = Arrival(
-        origin, raw, digest, fault=read.reason, detail=read.detail, hops=hops, forwarded=forwarded
-    )
-    return _Decoded(record, arrival=arrival)
-
-
-def _assigned(record: Taken) -> str:
-    """Key to which we have sent a record on ourselves."""
-    sent = record.topic == names.REKEYED and record.key is not None
-    return record.key.decode("utf-8", "replace") if sent and record.key else ""
-
-
-def _repaired_by(raw: Raw) -> str | None:
-    for name, value in raw.headers:
-        if name == names.HEADER_REPAIRED_BY and value:
-            return value.decode("utf-8", "replace")
-    return None
-
-
 def _govern_block(
     surroundings: Surroundings,
     state: PartitionState,
     initial: str,
-    chunk: list[_Decoded],
+    chunk: list[Decoded],
     governed: Governed,
     reached: Mapping[str, int],
     read_through: Mapping[str, int],
@@ -355,9 +231,15 @@ def _govern_block(
 ) -> None:
     """Judge the records of one block, let the clock act, write block, outputs and state."""
     policies = surroundings.policies
-    policy = policies[state.policy_version or initial]
-    work = Work(policy, state.partition, surroundings.partitions, state, state.time)
+    work = Work(
+        policies[state.policy_version or initial],
+        state.partition,
+        surroundings.partitions,
+        state,
+        state.time,
+    )
     work.activated, work.trust = state.policy_version is not None, state.trust
+    work.reopening = state.reopening
     clock_before, first_seq = state.clock, state.seq
     inputs, index = _tile(state, chunk, reached, lost)
     decisions = []
@@ -371,10 +253,11 @@ def _govern_block(
         state.seq += 1
     state.time = work.time
     time = state.time.moved(read_through, surroundings.inputs) if read_through else state.time
-    if time != state.time:
-        state.time = work.time = time
+    if time != state.time or (read_through and state.unfinished):
+        steering.carry_on(work)
         for entity in work.touched.values():
             state.schedule(entity)
+        state.time = work.time = time = state.read(time)
         for entity in state.due():
             kernel.reach(work, entity)
         for entity in state.silent(functools.partial(kernel.lasting, work.policy)):
@@ -439,7 +322,7 @@ def _write_block(
     governed.outputs.append(Output(names.DECISIONS, state.partition, name, value, None))
 
 
-def _first_activation(decoded: list[_Decoded]) -> str:
+def _first_activation(decoded: list[Decoded]) -> str:
     """A partition without a policy is governed by the first that the control topic activates."""
     for item in decoded:
         control = item.control or {"kind": "", "policy_version": None}
@@ -448,17 +331,18 @@ def _first_activation(decoded: list[_Decoded]) -> str:
     return ""
 
 
-def _take(work: Work, item: _Decoded, seq: int, policies: Mapping[str, Policy]) -> Verdict:
+def _take(work: Work, item: Decoded, seq: int, policies: Mapping[str, Policy]) -> Verdict:
     if item.arrival is not None:
         return kernel.take(work, item.arrival, seq)
     if item.link is not None:
         return kernel.take_link(work, item.link, seq)
-    return steering.take_control(work, item.control or {}, seq, policies)
+    written_ms = item.record.timestamp_ms
+    return steering.take_control(work, item.control or {}, written_ms, seq, policies)
 
 
 def _tile(
     state: PartitionState,
-    chunk: Iterable[_Decoded],
+    chunk: Iterable[Decoded],
     reached: Mapping[str, int],
     lost: Mapping[str, list[ledger.Gap]],
 ) -> tuple[list[Record], dict[str, int]]:
@@ -492,7 +376,7 @@ def _input(topic: str, covered: InputRange) -> Record:
     return {"topic": topic, "first": covered.first, "next": covered.next, "gaps": gaps}
 
 
-def _decision(item: _Decoded, verdict: Verdict, index: int) -> Record:
+def _decision(item: Decoded, verdict: Verdict, index: int) -> Record:
     arrival, record = item.arrival, item.record
     row: dict[str, Any] = verdict._asdict()
     # A record that was refused for the length of its ids must not make a block too large
@@ -508,7 +392,7 @@ def _cut(text: str) -> str:
     return text[:ID_CHARACTERS_MAX]
 
 
-def _traces(chunk: Iterable[_Decoded]) -> dict[Place, bytes]:
+def _traces(chunk: Iterable[Decoded]) -> dict[Place, bytes]:
     """The trace that each claim of the block came with, by where the claim first came in."""
     found: dict[Place, bytes] = {}
     for item in chunk:

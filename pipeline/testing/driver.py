@@ -16,12 +16,12 @@ from pipeline.governance.identity import entity_key, normalise, partition_of, re
 from pipeline.governance.policy import Policy
 from pipeline.governance.reasons import Reason
 from pipeline.governance.vocabulary import ControlKind
+from pipeline.streams.arriving import Refused
 from pipeline.streams.state import PartitionState
 from pipeline.streams.topology import (
     Governed,
     Lacking,
     Output,
-    Refused,
     Surroundings,
     govern,
 )
@@ -242,9 +242,17 @@ class TopologyDriver:
                 if len(stalled) < len(records):
                     ready = True
                     self._take(partition, [r for r in records if r.topic not in self.stalled])
-            if not ready:
+            if not ready and not self._carry_on():
                 return
         raise RuntimeError("records go round in circles")
+
+    def _carry_on(self) -> bool:
+        """Go on where more fell due at once than one batch does; whether anything was to do."""
+        unfinished = [state.partition for state in self.states if state.unfinished]
+        for number in unfinished:
+            self._ticks.setdefault(number, self.now_ms)
+            self._take(number, [])
+        return bool(unfinished)
 
     def _take(self, partition: int, records: list[DriverRecord]) -> None:
         result = self._govern(partition, records, self._ticks.get(partition))

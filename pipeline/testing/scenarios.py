@@ -16,6 +16,7 @@ from pipeline.governance import ledger
 from pipeline.governance.claims import raw_event
 from pipeline.governance.identity import entity_key, partition_of
 from pipeline.governance.policy import Policy
+from pipeline.governance.references import EVENT
 from pipeline.governance.vocabulary import ControlKind, Disposition
 from pipeline.testing.driver import Place, TopologyDriver, key_of
 from pipeline.testing.expectations import Letter, Outcome, Row, compare
@@ -469,7 +470,7 @@ class _Story:
             account=step.account or (accounts[0] if accounts else None),
             entity_type=kind,
             entity_id=name,
-            reference=None if step.reference is None else _reference(step.reference),
+            reference=None if step.reference is None else self._reference(step.reference),
             native_status=step.status,
             native_reason=step.reason,
             native_qualifier=step.qualifier,
@@ -493,17 +494,17 @@ class _Story:
             remark=step.remark,
             orders=step.orders,
             stops=[_stop(stop) for stop in step.stops],
-            references=[_reference(reference) for reference in step.references],
+            references=[self._reference(reference) for reference in step.references],
         )
         return dict(event)
+
+    def _reference(self, text: str) -> Record:
+        """`PRO:RDLN:123`, `LOAD:L1`, or `EVENT:tms-na:E1`, whose scope is a platform."""
+        parts = text.split(":")
+        kind, scope, value = (parts[0], "", parts[1]) if len(parts) == 2 else parts
+        scope = self._staging.platform(scope) if kind == EVENT else scope
+        return {"kind": kind, "scope": scope, "value": value}
 
 
 def _stop(stop: StopText) -> Record:
     return stop.model_dump()
-
-
-def _reference(text: str) -> Record:
-    """`PRO:RDLN:123` or `LOAD:L1`."""
-    parts = text.split(":")
-    kind, scope, value = (parts[0], "", parts[1]) if len(parts) == 2 else parts
-    return {"kind": kind, "scope": scope, "value": value}

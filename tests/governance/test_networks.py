@@ -15,7 +15,9 @@ from networks import FAMILIES, append, differences, fewest, final, in_turn, netw
 from worlds import HOUR_MS, START_MS
 
 from pipeline.contract import codec, names
+from pipeline.governance import steering
 from pipeline.governance.entity_codec import dump, load
+from pipeline.streams import state as partition_state
 from pipeline.streams.state import PartitionState
 from pipeline.streams.topology import Governed, govern
 from pipeline.testing.driver import TopologyDriver
@@ -190,6 +192,21 @@ def test_restarts_do_not_matter_properties(seed):
 
 @law
 @given(SEEDS)
+def test_how_much_acts_at_once_does_not_matter_properties(seed):
+    """Deadlines and claims to be judged again, one a batch: the next tick goes on."""
+    rnd = random.Random(seed)
+    told, turn, mode = network(rnd), rnd.random(), rnd.choice(MODES)
+    one = final(read(told, random.Random(turn), mode=mode))
+    with (
+        mock.patch.object(partition_state, "DUE_MAX", 1),
+        mock.patch.object(steering, "REOPENED_MAX", 1),
+    ):
+        other = final(read(told, random.Random(turn), mode=mode))
+    assert one == other, explained(told)
+
+
+@law
+@given(SEEDS)
 def test_where_a_batch_ends_does_not_matter_properties(seed):
     """The same records with the same clock between them, cut anew."""
     rnd = random.Random(seed)
@@ -204,18 +221,18 @@ def test_where_a_batch_ends_does_not_matter_properties(seed):
     with mock.patch("pipeline.testing.driver.govern", noting):
         driver = read(network(rnd), rnd, mode=rnd.choice(MODES[:3]))
     for number, whole in enumerate(driver.states):
-        state, theirs, mine = PartitionState(number), [], []
+        fresh, theirs, mine = PartitionState(number), [], []
         for surroundings, records, read_to, outputs in merged(calls, number):
             theirs += outputs
             first = 0
             while first < len(records):
                 end = rnd.randrange(first, len(records)) + 1
                 reached = read_to if end == len(records) else {}
-                result = govern(surroundings, state, records[first:end], read_through=reached)
+                result = govern(surroundings, fresh, records[first:end], read_through=reached)
                 mine += result.outputs
                 first = end
         assert rows(mine) == rows(theirs)
-        assert state.digest == whole.digest
+        assert fresh.digest == whole.digest
 
 
 def merged(calls, partition):

@@ -17,10 +17,3 @@ def governed(shared_stack):
         shared_stack.start()
     yield shared_stack
     shared_stack.gate.closed = False
-
-
-@pytest.fixture
-def patience(request):
-    """Long runs are for those who ask for them."""
-    if "slow" not in request.config.getoption("-m"):
-        pytest.skip("a long run: pytest -m slow")

@@ -14,8 +14,9 @@ from pipeline.kafka.errors import RegistryUnavailableError
 from pipeline.kafka.registry import Registry
 from pipeline.settings import Settings
 from pipeline.streams import lookups
+from pipeline.streams.arriving import Refused
 from pipeline.streams.lookups import Lookups
-from pipeline.streams.topology import PolicyName, Refused
+from pipeline.streams.topology import PolicyName
 
 TMS = "logistics.raw.tms-na.v1"
 CARRIERS = "logistics.raw.carriers.v1"
