@@ -109,7 +109,7 @@ def _group(fate: str, reason: str, entries: list[Entry]) -> dict[str, object]:
     return {
         "fate": fate,
         "reason": reason,
-        "meaning": meaning(reason),
+        "meaning": meaning(reason, fate),
         "count": len(entries),
         **known,
     }
@@ -152,7 +152,7 @@ def told(
     for (fate, reason), entries in groups.items():
         yield ""
         yield f"{len(entries)} {_WORDS.get(fate, fate)} ({fate}, {reason})"  # type: ignore[call-overload]
-        yield from wrapped(f"{meaning(reason)}.", "  ", WIDTH)
+        yield from wrapped(f"{meaning(reason, fate)}.", "  ", WIDTH)
         if reason in set(Reason):
             remedy = remedies.remedy(Reason(reason))
             if remedy.turn != NOBODY:

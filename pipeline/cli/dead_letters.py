@@ -288,7 +288,8 @@ def repair(
     """Edit dead letters and send them through again; shows the edit only, unless --go.
 
     Event id, place and time of receipt stay; the header milepost.repaired-by
-    names who did it.
+    names who did it. Ends with 1 if no edit of those that are meant can be
+    sent.
     """
     if go and not why:
         fail("--why: say why they are edited, for the record", WRONG_USE)
@@ -308,9 +309,11 @@ def repair(
         if as_json:
             rows = [item.document() for item in found]
             document({"id": identity, "sent": len(sent), "repairs": rows, "dry_run": not go})
-            return
-        for line in repairing.told(found, len(sent), identity):
-            typer.echo(line)
+        else:
+            for line in repairing.told(found, len(sent), identity):
+                typer.echo(line)
+        if found and not sent:
+            raise typer.Exit(FOUND)
 
 
 def _check_ids(named: frozenset[str], chosen: list[Letter], *, everything: bool) -> None:

@@ -122,14 +122,15 @@ def _entry(entry: Entry, letter: Letter | None, width: int | None) -> Iterator[s
     stated = [] if row["occurred"] is None else [f"stated {iso(row['occurred'])}"]
     stated += [f"rule {row['rule']} of bundle {entry.policy_version}"] if row["rule"] else []
     yield from wrapped("; ".join(stated), "      ", width) if stated else ()
-    why = f"{row['disposition']}: {meaning(row['reason'])}"
+    why = f"{row['disposition']}: {meaning(row['reason'], row['disposition'])}"
     if letter is not None and row["disposition"] == Disposition.DEAD_LETTERED:
         why += f": {letter.detail}"
     if row["deadline"] is not None and entry.fate == Disposition.HELD:
         why += f"; it waits until {iso(row['deadline'])}"
     yield from wrapped(why, "      ", width)
     for moved in entry.transitions:
-        then = f"then {moved['after']} ({iso(moved['published'])}): {meaning(moved['reason'])}"
+        why = meaning(moved["reason"], moved["after"])
+        then = f"then {moved['after']} ({iso(moved['published'])}): {why}"
         then += f" (rule {moved['rule']})" if moved["rule"] not in {"", row["rule"]} else ""
         yield from wrapped(then, "      ", width)
     if letter is not None:

@@ -7,6 +7,7 @@ change anything, nor know who else has spoken.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from pipeline.governance.claims import Claim, RawEvent, content
@@ -28,6 +29,8 @@ from pipeline.governance.vocabulary import Cardinality, Classifier, Disposition
 _ESTIMATES: Final = frozenset({Classifier.ESTIMATED, Classifier.PLANNED, Classifier.REQUESTED})
 _AHEAD_MS_MAX: Final = 5 * 366 * 86_400_000
 """How far ahead an estimate may lie."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1))
 
 
 class RefusedError(Exception):
@@ -253,17 +256,45 @@ def _plausible(claim: Claim, platform: Platform, kind: EventType, key: str) -> N
     body = claim.body
     occurred, ahead = body["occurred"], body["occurred"] - claim.origin.received
     if occurred < platform.earliest_ms:
-        detail = f"occurred {occurred} is before {platform.name}'s earliest, {platform.earliest_ms}"
+        earliest = _told(platform.earliest_ms)
+        detail = f"occurred {_told(occurred)}, {platform.name}'s earliest is {earliest}"
         raise RefusedError(Reason.IMPLAUSIBLE_TIME, detail, Stage.PLAUSIBILITY, key)
     if ahead > _AHEAD_MS_MAX:
-        detail = f"occurred {occurred} is more than five years after it was received"
+        detail = f"{_late(claim)}; more than five years can't be meant"
         raise RefusedError(Reason.IMPLAUSIBLE_TIME, detail, Stage.PLAUSIBILITY, key)
     if ahead <= 0 or kind.closed_by or body["classifier"] in _ESTIMATES:
         return
     if ahead > platform.clock_tolerance_ms:
-        detail = f"occurred {ahead} ms after it was received; a shift by -{ahead} ms would fit"
+        detail = f"{_late(claim)}; up to {_span(platform.clock_tolerance_ms)} are let pass"
         raise RefusedError(Reason.OCCURRED_IN_FUTURE, detail, Stage.PLAUSIBILITY, key)
     claim.clock_ahead = True
+
+
+def _late(claim: Claim) -> str:
+    occurred, received = claim.body["occurred"], claim.origin.received
+    after = f"{_span(occurred - received)} after it was received"
+    return f"occurred {_told(occurred)}, {after} ({_told(received)})"
+
+
+def _told(milliseconds: int) -> str:
+    """A time for people, ISO 8601 in UTC; one of no calendar as the number it is."""
+    try:
+        moment = _EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return f"{milliseconds} ms"
+    exact = "milliseconds" if milliseconds % 1_000 else "seconds"
+    return moment.isoformat(timespec=exact).replace("+00:00", "Z")
+
+
+def _span(milliseconds: int) -> str:
+    """A duration for people, in its two largest units: 364 d 9 h, 5 min 1 s."""
+    parts, rest = [], milliseconds
+    for unit, size in _UNITS:
+        count, rest = divmod(rest, size)
+        parts.append((count, unit))
+    first = next((at for at, (count, _) in enumerate(parts) if count), len(parts) - 1)
+    told = [f"{count} {unit}" for count, unit in parts[first : first + 2] if count]
+    return " ".join(told) or "0 ms"
 
 
 def _retracted(policy: Policy, entity: Entity, claim: Claim) -> Placed | Wait:

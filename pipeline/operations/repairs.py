@@ -12,11 +12,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from pipeline.contract import codec, headers, names
 from pipeline.contract.codec import UndecodableError
-from pipeline.governance.claims import Raw
+from pipeline.governance import bounds
+from pipeline.governance.claims import Raw, RawEvent
+from pipeline.governance.placement import RefusedError
+from pipeline.governance.reasons import Reason
+from pipeline.governance.vocabulary import EntityType
 from pipeline.kafka.clients import Outgoing
 from pipeline.operations.dead_letters import Letter
 
@@ -48,7 +52,6 @@ FIELDS: Final = (
 TIMES: Final = ("occurred", "recorded")
 _SPANS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SHIFT: Final = re.compile(r"([+-])(\d{1,12})(ms|s|m|h|d)")
-_FITTING: Final = re.compile(r"a shift by (-\d+) ms would fit")
 _FAR_MS: Final = 1 << 47
 
 
@@ -101,9 +104,11 @@ def shift(text: str) -> int:
 
 
 def fitting_shift(letter: Letter) -> int | None:
-    """The shift that a letter's own detail says would fit, ms; None: it says nothing of it."""
-    found = _FITTING.search(letter.detail)
-    return None if found is None else int(found[1])
+    """The shift by which what occurred after it was received would fit, ms; None: it isn't that."""
+    event = letter.event
+    if letter.reason != Reason.OCCURRED_IN_FUTURE or event is None:
+        return None
+    return int(letter.origin.received - event["occurred"])
 
 
 def edit(shift_ms: int, settings: Iterable[str]) -> Edit:
@@ -158,6 +163,9 @@ def repaired(letter: Letter, wanted: Edit, decode: Decode) -> Repair:
     flaw = _flaw(event)
     if flaw:
         return Repair(letter, None, [], f"it would be no raw event: {flaw}")
+    refused = _refused(event)
+    if refused:
+        return Repair(letter, None, [], f"it would be refused again: {refused}")
     changed = [
         (name, _told(name, _get(before, name)), _told(name, _get(event, name)))
         for name in FIELDS
@@ -173,6 +181,21 @@ def _flaw(event: Record) -> str:
         codec.decode(codec.encode(event, schema, 0), schema)
     except Exception as error:  # noqa: BLE001  fastavro raises a dozen kinds on what doesn't fit
         return f"{type(error).__name__} {error}"[:200]
+    return ""
+
+
+def _refused(event: Record) -> str:
+    """What every edited event needs and this one lacks, by field; empty: nothing."""
+    written, reference = (event["entity_id"] or "").strip(), event["reference"]
+    if not written and (reference is None or not reference["value"].strip()):
+        return "entity_id is empty and there is no reference: it would be about nothing"
+    if written and event["entity_type"] not in set(EntityType):
+        kinds = ", ".join(EntityType)
+        return f"entity_type is {event['entity_type'] or 'empty'}: give one of {kinds}"
+    try:
+        bounds.check(cast("RawEvent", event), "")
+    except RefusedError as error:
+        return error.detail
     return ""
 
 

@@ -15,7 +15,7 @@ from pipeline.contract import names
 from pipeline.contract.topics import Declared
 from pipeline.governance.identity import entity_key
 from pipeline.governance.reasons import MEANINGS, Reason
-from pipeline.governance.vocabulary import Action
+from pipeline.governance.vocabulary import Action, Disposition
 from pipeline.kafka.clients import Position
 from pipeline.kafka.reading import Span, Stored
 from pipeline.operations.proof.evidence import Evidence
@@ -58,6 +58,11 @@ class Entry(NamedTuple):
         return str(self.transitions[-1]["reason"] if self.transitions else self._now("reason"))
 
     @property
+    def meaning(self) -> str:
+        """What that says to a person."""
+        return meaning(self.reason, self.fate)
+
+    @property
     def event_type(self) -> str:
         """What it said, once that was known; empty if it never was."""
         return str(self.transitions[-1]["event_type"] if self.transitions else "") or str(
@@ -86,7 +91,7 @@ class Entry(NamedTuple):
             "policy_version": self.policy_version,
             "fate": self.fate,
             "reason": self.reason,
-            "meaning": meaning(self.reason),
+            "meaning": self.meaning,
             **{name: value for name, value in self.verdict.items() if name != "digest"},
             "digest": self.verdict["digest"].hex(),
             "transitions": self.transitions,
@@ -124,8 +129,23 @@ class Standing(NamedTuple):
     """Newest known revision of each standing milestone, in order of when it occurred."""
 
 
-def meaning(reason: str) -> str:
-    """What a reason says to a person; one of a newer Milepost says its name."""
+_OF_RETRACTIONS: Final = {
+    Disposition.APPROVED.value: "It took back what its author or its owner had said",
+    Disposition.STALE.value: "It took back what did not stand: nothing else changed",
+}
+"""What `retracted_by_author` says of the record that took something back, by its fate."""
+
+
+def meaning(reason: str, fate: str = "") -> str:
+    """What a reason says to a person; one of a newer Milepost says its name.
+
+    Args:
+        reason: why.
+        fate: of the record; empty: what the reason says of any.
+
+    """
+    if reason == Reason.RETRACTED_BY_AUTHOR and fate in _OF_RETRACTIONS:
+        return _OF_RETRACTIONS[fate]
     try:
         return MEANINGS[Reason(reason)].text
     except ValueError:

@@ -50,6 +50,20 @@ def test_a_reason_is_told_in_words_with_whose_turn_it_is():
     assert lines[-3] == "        until 2026-09-21 14:13:20Z"
 
 
+def test_what_was_taken_back_and_what_took_it_back_are_told_apart():
+    lines = text(
+        entry(1, "retracted", "retracted_by_author"),
+        entry(2, "approved", "retracted_by_author"),
+        entry(3, "stale", "retracted_by_author"),
+    )
+    told = [lines[at + 1] for at, line in enumerate(lines) if "retracted_by_author)" in line]
+    assert told == [
+        "  It took back what did not stand: nothing else changed.",
+        "  Its author or its owner took it back.",
+        "  It took back what its author or its owner had said.",
+    ]
+
+
 def test_what_needs_nobody_is_told_without_a_remedy():
     assert not any("Turn of" in line for line in text(entry(1, "approved", "owner_spoke")))
 

@@ -125,6 +125,20 @@ def test_a_repair_only_shows_the_edit_until_it_is_told_to_go(governed, milepost,
     assert [item["id"] for item in listed(milepost, shipment, "--open")] == [name]
 
 
+def test_a_repair_that_takes_away_what_is_needed_is_refused_with_its_field(
+    governed, milepost, letter
+):
+    shipment, name = letter
+    told = milepost("dead-letters", "repair", "--id", name, "--set", "entity_id=")
+    assert told.code == 1
+    assert told.out.startswith("0 dead letters would be repaired.")
+    assert "left out: it would be refused again: entity_id is empty" in told.out
+    assert "nothing" not in told.out.partition("left out")[0]
+    go = ("--go", "--why", "x")
+    assert milepost("dead-letters", "repair", "--id", name, "--set", "entity_id=", *go).code == 1
+    assert [item["id"] for item in listed(milepost, shipment, "--open")] == [name]
+
+
 def test_a_repair_is_governed_with_the_person_in_the_record(governed, milepost, letter):
     shipment, name = letter
     edit = ("--id", name, "--set", "native_status=DELIVERED", "--set", "stop.location=C-ATL")

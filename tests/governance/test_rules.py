@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.contract import names
 from pipeline.contract.bundle import load_bundle
 from pipeline.contract.policy_tables import compile_policy
 from pipeline.governance.claims import adds, content, raw_event, same_time, within
@@ -9,11 +10,16 @@ from pipeline.governance.entity import Entity
 from pipeline.governance.ledger import Gap, InputRange, state_digest, tile
 from pipeline.governance.occurrence import discriminator, place_of, plan_stops
 from pipeline.governance.reasons import MEANINGS, FailureClass, Reason
+from pipeline.testing.driver import TopologyDriver
 
 POLICY = compile_policy(load_bundle())
 TMS = POLICY.platforms["tms-na"]
 STOP = dict.fromkeys(("number", "role", "location", "name", "city", "subdivision", "country"))
 MINUTE = 60_000
+DAY = 24 * 60 * MINUTE
+RECEIVED = 1_767_600_000_000
+AFTER = "after it was received (2026-01-05T08:00:00Z)"
+FAR = "more than five years can't be meant"
 
 
 def test_times_are_equal_at_the_coarser_precision():
@@ -89,3 +95,44 @@ def test_configuration_can_always_be_tried_again():
     assert config
     assert all(meaning.retryable for meaning in config)
     assert set(MEANINGS) == set(Reason)
+
+
+@pytest.mark.parametrize(
+    ("occurred", "detail"),
+    [
+        (
+            RECEIVED + 364 * DAY + 9 * 60 * MINUTE + 27_076,
+            f"occurred 2027-01-04T17:00:27.076Z, 364 d 9 h {AFTER}; up to 5 min are let pass",
+        ),
+        (
+            RECEIVED + 5 * MINUTE + 1_000,
+            f"occurred 2026-01-05T08:05:01Z, 5 min 1 s {AFTER}; up to 5 min are let pass",
+        ),
+        (
+            RECEIVED + 3_000 * DAY,
+            f"occurred 2034-03-24T08:00:00Z, 3000 d {AFTER}; {FAR}",
+        ),
+        (
+            1 << 62,
+            f"occurred 4611686018427387904 ms, 53375975125 d 7 h {AFTER}; {FAR}",
+        ),
+        (0, "occurred 1970-01-01T00:00:00Z, tms-na's earliest is 2000-01-01T00:00:00Z"),
+    ],
+)
+def test_a_time_that_is_refused_is_told_as_people_read_times(occurred, detail):
+    driver = TopologyDriver([POLICY], start_ms=RECEIVED)
+    driver.pipe(
+        "logistics.raw.tms-na.v1",
+        raw_event(
+            event_id="e1",
+            platform="tms-na",
+            entity_type="shipment",
+            entity_id="S1",
+            native_status="DELIVERED",
+            classifier="ACTUAL",
+            occurred=occurred,
+            occurred_precision="MILLISECOND",
+        ),
+    )
+    (letter,) = driver.raw_records(names.DEAD_LETTER)
+    assert dict(letter.headers)["milepost.dlq.detail"].decode() == detail

@@ -171,6 +171,29 @@ def test_what_would_be_no_event_any_more_is_left_out(world):
     assert (repair.changes, repair.why) == ([], "the edit changes nothing in it")
 
 
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        (["entity_id="], "entity_id is empty and there is no reference"),
+        (["entity_id= "], "entity_id is empty and there is no reference"),
+        (["entity_type="], "entity_type is empty: give one of order, shipment, stock"),
+        (["entity_type=parcel"], "entity_type is parcel"),
+        (["amount=1", "currency="], "amount needs its currency"),
+        ([f"document={'x' * 201}"], "document has 201 characters"),
+    ],
+)
+def test_what_would_be_refused_again_is_left_out_with_its_field(world, settings, why):
+    world.say("e1", "S1", "WOBBLY")
+    repair = edited(world, *settings)
+    assert (repair.event, repair.changes) == (None, [])
+    assert repair.why.startswith(f"it would be refused again: {why}")
+
+
+def test_an_event_of_a_reference_needs_no_entity(world):
+    world.say("e1", "S1", "WOBBLY", reference={"kind": "PRO", "scope": "RDLN", "value": "7"})
+    assert edited(world, "entity_id=").changes == [("entity_id", "S1", "nothing")]
+
+
 def test_every_field_that_may_be_set_is_one_of_the_schema():
     for name in repairs.FIELDS:
         outer = name.partition(".")[0]
