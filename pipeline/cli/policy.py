@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from pipeline import settings as configuration
-from pipeline.cli.events import read_events
 from pipeline.cli.listing import iso, table, terminal_width, wrapped
 from pipeline.cli.policy_diff import diff
+from pipeline.cli.policy_explain import explain
 from pipeline.cli.policy_redecide import redecide
 from pipeline.cli.surroundings import declared_topics, explained, surroundings
 from pipeline.cli.terminal import FOUND, Json, document, fail
@@ -28,7 +28,6 @@ from pipeline.kafka.reading import LogReader
 from pipeline.kafka.registry import Registry
 from pipeline.operations import policy_status
 from pipeline.operations.policy_status import PartitionPolicy
-from pipeline.testing import explaining
 
 commands = typer.Typer(no_args_is_help=True, help="Who may say what: check, explain, publish.")
 _Folder = Annotated[
@@ -115,24 +114,8 @@ def table_(
 
 
 commands.command("diff")(diff)
+commands.command("explain")(explain)
 commands.command("redecide")(redecide)
-
-
-@commands.command()
-def explain(
-    file: Annotated[Path, typer.Argument(help="JSON: one raw event, or a list in order.")],
-    folder: _Folder = None,
-    *,
-    as_json: Json = False,
-) -> None:
-    """Take a claim through every step of the policy, offline."""
-    with explained():
-        steps = explaining.explain(_load(folder), read_events(file))
-        if as_json:
-            document({"events": [step.document() for step in steps]})
-            return
-        for step in steps:
-            typer.echo(step.text())
 
 
 @commands.command()

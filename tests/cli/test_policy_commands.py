@@ -1,8 +1,6 @@
-"""`milepost policy`: check, table and explain offline; publish and status on a stack."""
+"""`milepost policy`: check, table and diff offline; publish and status on a stack."""
 
-import json
 import shutil
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -82,107 +80,6 @@ def test_who_owns_what_is_told_rule_by_rule(milepost):
     rows = milepost("policy", "table", "--json").document["rows"]
     row = next(r for r in rows if r["event_type"] == "departed" and r["regions"] == "EU")
     assert (row["owner"], row["tenant"], row["rule"]) == ("tms-eu", "acme", "transport-eu")
-
-
-def events(tmp_path, *given):
-    file = tmp_path / "events.json"
-    file.write_text(json.dumps(list(given)))
-    return file
-
-
-def said(status, **given):
-    return {
-        "event_id": "e1",
-        "platform": "tms-na",
-        "entity_type": "shipment",
-        "entity_id": "s1",
-        "native_status": status,
-        "classifier": "ACTUAL",
-        "occurred": "2026-06-01T08:00:00Z",
-        "stop": {"location": "C-ATL"},
-    } | given
-
-
-def explained(milepost, tmp_path, *given):
-    told = milepost("policy", "explain", events(tmp_path, *given), "--json")
-    assert told.code == 0, told.err
-    return told.document["events"]
-
-
-def test_a_claim_is_taken_through_every_step_offline(milepost, tmp_path):
-    (told,) = explained(milepost, tmp_path, said("DELIVERED"))
-    assert (told["disposition"], told["reason"]) == ("approved", "owner_spoke")
-    steps = told["steps"]
-    assert list(steps) == ["platform", "key", "place", "dialect", "region", "authority"]
-    assert steps["key"] == "acme/shipment/S1"
-    assert steps["dialect"] == "DELIVERED in dialect tms-na means delivered"
-    rules = (data_root() / "policy/ownership.yaml").read_text("utf-8").splitlines()
-    line = rules.index("  - rule: transport-na") + 1
-    told_by = f"rule transport-na (ownership.yaml:{line}): owner tms-na; deputies "
-    assert steps["authority"].startswith(told_by)
-    assert [record["action"] for record in told["published"]] == ["ASSERT"]
-
-
-def test_a_tender_without_a_stop_of_its_own_happens_where_the_kernel_puts_it(milepost, tmp_path):
-    stops = [{"number": 1, "role": "PICKUP", "location": "DAL1"}]
-    tender = said("TENDERED", stop=None, stops=stops)
-    (told,) = explained(milepost, tmp_path, tender)
-    assert told["steps"]["place"].startswith("DAL1")
-    assert told["steps"]["region"] == told["published"][0]["region"] == "NA"
-    assert told["steps"]["authority"].startswith("rule transport-na (")
-
-
-def test_a_claim_that_waits_for_its_region_was_judged_by_no_rule_yet(milepost, tmp_path):
-    (told,) = explained(milepost, tmp_path, said("TENDERED", stop=None))
-    assert told["reason"] == "region_unresolved"
-    assert not {"region", "authority"} & set(told["steps"])
-
-
-def test_each_claim_stands_on_the_ones_before_it(milepost, tmp_path):
-    carrier = {"platform": "carrier-redline", "event_id": "c1", "native_status": "D1"}
-    first, second = explained(milepost, tmp_path, said("DELIVERED") | carrier, said("DELIVERED"))
-    assert (first["disposition"], first["reason"]) == ("held", "awaiting_owner")
-    assert first["steps"]["held until"]
-    assert second["disposition"] == "approved"
-    assert [(row["before"], row["after"]) for row in second["transitions"]] == [
-        ("held", "corroborated")
-    ]
-
-
-def test_a_claim_that_can_not_be_governed_says_which_step_refused_it(milepost, tmp_path):
-    (told,) = explained(milepost, tmp_path, said("WOBBLY"))
-    assert (told["disposition"], told["reason"]) == ("dead_lettered", "unmapped_status")
-    assert told["steps"]["dialect"] == "WOBBLY in dialect tms-na is not mapped"
-    (told,) = explained(milepost, tmp_path, said("DELIVERED", platform="nobody"))
-    assert told["reason"] == "unknown_platform"
-    assert "is not in bundle" in told["steps"]["platform"]
-
-
-def test_the_outcome_is_one_sentence_for_a_person(milepost, tmp_path):
-    told = milepost("policy", "explain", events(tmp_path, said("DELIVERED")))
-    assert told.out.startswith("e1: approved (owner_spoke): The milestone's owner said so.")
-
-
-def test_a_date_may_count_back_from_today(milepost, tmp_path):
-    (told,) = explained(milepost, tmp_path, said("DELIVERED", occurred="-1dT10:05:30-06:00"))
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    (record,) = told["published"]
-    meant = datetime.fromisoformat(f"{yesterday.isoformat()}T16:05:30+00:00")
-    assert record["occurred"] == meant.timestamp() * 1000
-    assert record["occurred_precision"] == "SECOND"
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [("{", "is no JSON"), ('[{"event_id": 1}]', "event 1: "), ("[]", "holds no event")],
-)
-def test_a_file_that_holds_no_event_is_wrong_use(milepost, tmp_path, content, message):
-    file = tmp_path / "events.json"
-    file.write_text(content)
-    told = milepost("policy", "explain", file)
-    assert told.code == 2
-    assert message in told.err
-    assert milepost("policy", "explain", tmp_path / "none.json").code == 2
 
 
 # Differences
