@@ -18,7 +18,7 @@ from pipeline.cli.listing import iso, table, terminal_width, wrapped
 from pipeline.cli.restoring import restored
 from pipeline.cli.surroundings import explained, inspected, surroundings
 from pipeline.cli.terminal import FOUND, WRONG_USE, Json, document, fail
-from pipeline.cli.times import moment
+from pipeline.cli.times import moment, now_ms
 from pipeline.contract import names
 from pipeline.contract.bundle import Bundle
 from pipeline.governance.reasons import Reason
@@ -106,9 +106,15 @@ def watermark(
     """Say up to when a platform has sent everything.
 
     It tells an owner that was silent from one whose source was down. It never
-    moves back.
+    moves back, so it can't lie in the future.
     """
-    at = moment("--complete-to", complete_to)
+    at, now = moment("--complete-to", complete_to), now_ms()
+    if trust.too_early(at, now):
+        fail(
+            f"--complete-to {complete_to}: it lies in the future, and can't be moved back once it"
+            f" is said. Give a time that has passed: it is {iso(now)} now",
+            WRONG_USE,
+        )
     _steer(ControlKind.WATERMARK, name, by, why, complete_to=at, as_json=as_json)
 
 
@@ -129,6 +135,12 @@ def _steer(
         if bundle is None:
             fail("No policy bundle is in force: run `milepost policy publish`", FOUND)
         _check_known(bundle, name)
+        if kind is ControlKind.WATERMARK and not trust.asks_for_watermarks(bundle, name):
+            typer.echo(
+                f"Bundle {bundle.version} does not ask how far {name} is complete, so this decides"
+                f" nothing yet: set `watermarks: true` in its row of platforms.yaml, and publish",
+                err=True,
+            )
         who = by or getpass.getuser()
         records = trust.changes(kind, name, trusted(evidence), who, why, complete_to)
         with Registry.of(settings, where.registry_url) as registry:

@@ -7,9 +7,10 @@ brake did by the alerts. Must never hold a platform back itself.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pipeline.contract import names
+from pipeline.contract.bundle import Bundle
 from pipeline.governance.alerts import AlertKind
 from pipeline.governance.reasons import Reason
 from pipeline.governance.vocabulary import ControlKind
@@ -19,6 +20,8 @@ from pipeline.operations.proof.evidence import Evidence
 Record = dict[str, Any]
 UNSEEN = frozenset({Reason.PLATFORM_SUSPENDED.value, Reason.PLATFORM_BRAKED.value})
 """Why a claim is held before anybody has looked at what it says."""
+AHEAD_MS_MAX: Final = 60_000
+"""How far a clock may run ahead of ours that says up to when a platform is complete."""
 
 
 class Waiting(NamedTuple):
@@ -124,6 +127,17 @@ def _braked(evidence: Evidence, asked: Collection[str]) -> dict[tuple[int, str],
                 place = alert["partition"], alert["platform"]
                 found[place] = _Told(alert["raised"], "the dead-letter brake", last)
     return found
+
+
+def too_early(complete_to: int, now_ms: int) -> bool:
+    """Whether nobody can know yet that a platform is complete up to then; both ms UTC."""
+    return complete_to > now_ms + AHEAD_MS_MAX
+
+
+def asks_for_watermarks(bundle: Bundle, name: str) -> bool:
+    """Whether the policy asks up to when a platform is complete."""
+    row = bundle.platform(name)
+    return row is not None and row.watermarks
 
 
 def changes(

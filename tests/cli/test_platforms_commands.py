@@ -49,10 +49,20 @@ def test_a_watermark_is_written_once_and_told(governed, milepost):
     at = "2026-01-01T00:00:00Z"
     told = milepost("platforms", "watermark", "erp-global", "--complete-to", at)
     assert told.code == 0
+    assert "set `watermarks: true` in its row of platforms.yaml" in told.err
     assert told.out == "erp-global has said that it is complete: partitions 0, 1, 2, 3.\n"
     again = milepost("platforms", "watermark", "erp-global", "--complete-to", at)
     assert again.out == "erp-global had said so already: nothing was written.\n"
     assert "erp-global is complete up to 2026-01-01" in milepost("platforms", "status").out
+
+
+def test_nobody_is_complete_up_to_a_time_that_has_not_come(governed, milepost):
+    at = "2099-01-01T00:00Z"
+    told = milepost("platforms", "watermark", "erp-global", "--complete-to", at)
+    assert (told.code, told.out) == (2, "")
+    assert "it lies in the future, and can't be moved back" in told.err
+    assert "Give a time that has passed: it is " in told.err
+    assert "2099" not in milepost("platforms", "status").out
 
 
 def test_a_platform_that_nobody_knows_is_refused_with_those_that_are(governed, milepost):

@@ -3,6 +3,7 @@
 import pytest
 from told_world import World
 
+from pipeline.contract.bundle import load_bundle
 from pipeline.governance.vocabulary import ControlKind
 from pipeline.operations import platforms
 from pipeline.operations.platforms import Trusted, Waiting
@@ -100,6 +101,19 @@ def test_a_braked_platform_can_be_suspended(world):
     (item, *_) = trusted(world)
     braked = item._replace(held_back={"tms-na": "platform_braked"})
     assert len(platforms.changes(ControlKind.SUSPEND, "tms-na", [braked], "kim", "why")) == 1
+
+
+def test_a_clock_that_says_who_is_complete_may_run_a_minute_ahead(world):
+    assert not platforms.too_early(world.now_ms + 60_000, world.now_ms)
+    assert platforms.too_early(world.now_ms + 60_001, world.now_ms)
+
+
+def test_a_platform_is_asked_for_watermarks_where_its_row_says_so():
+    bundle = load_bundle()
+    assert not platforms.asks_for_watermarks(bundle, "tms-na")
+    rows = [row.model_copy(update={"watermarks": row.name == "tms-na"}) for row in bundle.platforms]
+    bundle = bundle.model_copy(update={"platforms": rows})
+    assert platforms.asks_for_watermarks(bundle, "tms-na")
 
 
 def test_a_watermark_never_moves_back(world):
