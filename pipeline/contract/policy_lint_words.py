@@ -86,13 +86,14 @@ def _labels(loaded: LoadedBundle) -> Iterator[Finding]:
 def _binds(loaded: LoadedBundle) -> Iterator[Finding]:
     for position, row in enumerate(loaded.bundle.platforms):
         for kind in row.binds:
-            if kind not in REFERENCE_KINDS:
+            if kind.partition(":")[0] not in REFERENCE_KINDS:
                 yield loaded.finding(
                     PLATFORMS,
                     ("platforms", position, "binds"),
                     kind,
                     f"no kind of reference that {row.name} could bind",
-                    f"Kinds are {', '.join(REFERENCE_KINDS)}; event ids need retracts_by_id: true",
+                    f"Kinds are {', '.join(REFERENCE_KINDS)}, or one with its scope, as PRO:RDLN;"
+                    " event ids need retracts_by_id: true",
                 )
 
 

@@ -39,7 +39,9 @@ def note(entity: Entity, claim: Claim, platform: Platform) -> None:
 
     """
     for reference in claim.body["references"]:
-        if reference["kind"] not in platform.binds or not reference["value"].strip():
+        kind, scope = reference["kind"], reference["scope"]
+        allowed = kind in platform.binds or f"{kind}:{scope}" in platform.binds
+        if not allowed or not reference["value"].strip():
             continue
         key = key_of(claim.tenant, reference)
         known = entity.binds.get(key)
