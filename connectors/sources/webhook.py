@@ -42,6 +42,11 @@ _BUSY_MAX: Final = 16
 _ERRORS_SHOWN: Final = 20
 _ID_CHARACTERS_MAX: Final = 256
 
+_PLAIN: Final = {
+    "missing": "it is missing, and every event needs it",
+    "extra_forbidden": "no field of an event has this name; /openapi.json lists those there are",
+}
+"""What pydantic says less plainly, by its kind of error."""
 _LIST: Any = list
 
 _log = structlog.get_logger(__name__)
@@ -408,7 +413,7 @@ def _invalid(error: ValidationError, *, single: bool) -> Problem:
         name = "".join(
             f"[{part}]" if isinstance(part, int) else f".{part}" for part in location
         ).removeprefix(".")
-        message = item["msg"].removeprefix("Value error, ")
+        message = _PLAIN.get(item["type"]) or item["msg"].removeprefix("Value error, ")
         errors.append({"field": name or "body", "message": message})
     first = errors[0]
     return Problem(

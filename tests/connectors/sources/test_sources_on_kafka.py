@@ -32,6 +32,7 @@ pytestmark = pytest.mark.kafka
 
 CARRIERS = "logistics.raw.carriers.v1"
 TMS = "logistics.raw.tms-na.v1"
+DESK = "logistics.raw.ops-desk.v1"
 SAMPLES = sorted((ROOT / "partners/scac-carrier/fixtures").glob("*.edi"))
 KEY = b"a secret of the tests"
 
@@ -255,6 +256,42 @@ def test_what_is_accepted_is_on_the_topic(where, tap, tmp_path):
         again = served.post([posted(f"{run}A"), posted(f"{run}B")], f"{run}1")
         assert again.status_code == 200
         assert tap.rest() == []
+    finally:
+        served.close()
+
+
+@pytest.mark.parametrize("tap", [DESK], indirect=True)
+def test_a_ticket_tool_states_a_milestone_for_a_person(where, tap, tmp_path):
+    served = Served(webhook_settings(tmp_path), where)
+    try:
+        shipment = secrets.token_hex(3).upper()
+        told = {
+            "event_id": f"ticket-{shipment}",
+            "platform": "ops-desk",
+            "entity_type": "shipment",
+            "entity_id": shipment,
+            "native_status": "delivered",
+            "classifier": "ACTUAL",
+            "occurred": "2026-03-01T10:05-05:00",
+            "stop": {"location": "C-ATL"},
+            "stated_by": "Kim Lee",
+            "remark": "the driver phoned",
+        }
+        refused = served.post(told | {"by": "Kim Lee"}, f"{shipment}1", "ops-desk")
+        assert (refused.status_code, refused.json()["field"]) == (422, "by")
+        answer = served.post(told, f"{shipment}2", "ops-desk")
+        assert (answer.status_code, answer.json()) == (202, {"events": 1, "repeated": False})
+        (found,) = tap.rest()
+        assert (found.key, sits_right(found)) == (f"acme/shipment/{shipment}", True)
+        assert (found.event["stated_by"], found.event["remark"]) == ("Kim Lee", "the driver phoned")
+        assert (found.event["native_status"], found.event["stop"]["location"]) == (
+            "delivered",
+            "C-ATL",
+        )
+        assert (found.event["occurred"], found.event["occurred_offset_minutes"]) == (
+            1_772_377_500_000,
+            -300,
+        )
     finally:
         served.close()
 

@@ -262,6 +262,24 @@ def test_what_is_wrong_with_a_body_is_named_and_nothing_is_sent(
     assert broker.calls == 0
 
 
+@pytest.mark.parametrize(
+    ("content", "detail"),
+    [
+        (EVENT | {"by": "Kim Lee"}, "by: no field of an event has this name; /openapi.json lists"),
+        (EVENT | {"remark": 7}, "remark: Input should be a valid string"),
+        (EVENT | {"stop": "C-ATL"}, "stop: Input should be a valid dictionary"),
+        (
+            {key: value for key, value in EVENT.items() if key != "native_status"},
+            "native_status: it is missing, and every event needs it",
+        ),
+    ],
+)
+def test_a_field_that_is_refused_is_told_in_plain_words_and_what_to_do(client, content, detail):
+    answer = client.post(content).json()
+    assert answer["detail"].startswith(detail)
+    assert answer["detail"].endswith("correct it and post the body again, nothing of it was taken.")
+
+
 def test_a_body_that_was_refused_can_be_sent_again_under_its_id(client):
     assert client.post({}).status_code == 422
     assert client.post(EVENT).status_code == 202
