@@ -1,5 +1,7 @@
-"""`milepost policy`: check a bundle, show who owns what, compare two, explain one claim, publish,
-see what is in force, decide the past again. Must never hold a rule of governance.
+"""`milepost policy`: check a bundle, show who owns what, publish, see what is in force.
+
+The other commands are beside it: compare, explain, go back, decide the past again. Must never hold
+a rule of governance.
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ import typer
 
 from pipeline import settings as configuration
 from pipeline.cli.listing import iso, table, terminal_width, wrapped
+from pipeline.cli.policy_activate import activate
 from pipeline.cli.policy_diff import diff
 from pipeline.cli.policy_explain import explain
 from pipeline.cli.policy_redecide import redecide
 from pipeline.cli.surroundings import declared_topics, explained, surroundings
-from pipeline.cli.terminal import FOUND, Json, document, fail
+from pipeline.cli.terminal import FOUND, WRONG_USE, Json, document, fail
 from pipeline.contract import policy_lint
 from pipeline.contract.bundle import LoadedBundle, Rule, load_files
 from pipeline.contract.policy_words import span
@@ -30,16 +33,15 @@ from pipeline.operations import policy_status
 from pipeline.operations.policy_status import PartitionPolicy
 
 commands = typer.Typer(no_args_is_help=True, help="Who may say what: check, explain, publish.")
-_Folder = Annotated[
-    Path | None, typer.Option("--folder", help="Another bundle than MILEPOST_POLICY_DIR's.")
-]
+_Folder = Annotated[Path | None, typer.Argument(help="Another bundle than MILEPOST_POLICY_DIR's.")]
+_Option = Annotated[Path | None, typer.Option("--folder", help="The same as FOLDER.")]
 
 
 @commands.command()
-def check(folder: _Folder = None, *, as_json: Json = False) -> None:
+def check(folder: _Folder = None, option: _Option = None, *, as_json: Json = False) -> None:
     """Judge a bundle offline: one owner for everything, no unknown names, no overlaps."""
     with explained():
-        loaded = _load(folder)
+        loaded = _load(folder, option)
         findings = policy_lint.lint(loaded, declared_topics())
         if as_json:
             document(
@@ -69,13 +71,14 @@ def check(folder: _Folder = None, *, as_json: Json = False) -> None:
 @commands.command("table")
 def table_(
     folder: _Folder = None,
+    option: _Option = None,
     tenant: Annotated[str | None, typer.Option(help="Only this tenant.")] = None,
     *,
     as_json: Json = False,
 ) -> None:
     """Show who owns what, where and since when."""
     with explained():
-        bundle = _load(folder).bundle
+        bundle = _load(folder, option).bundle
         rows = [
             {
                 "tenant": name,
@@ -121,6 +124,7 @@ commands.command("redecide")(redecide)
 @commands.command()
 def publish(
     folder: _Folder = None,
+    option: _Option = None,
     by: Annotated[str | None, typer.Option(help="Who publishes; default: you.")] = None,
     why: Annotated[str, typer.Option(help="Reason, for the record.")] = "published",
     *,
@@ -135,7 +139,7 @@ def publish(
     """Publish a checked bundle and put it in force on every partition."""
     with explained():
         settings, where = surroundings()
-        loaded = _load(folder)
+        loaded = _load(folder, option)
         findings = policy_lint.lint(loaded, declared_topics())
         if findings:
             fail("Not published:\n" + "\n".join(map(str, findings)), FOUND)
@@ -161,6 +165,9 @@ def publish(
         else:
             news = f"activated on partitions {done}" if done else "was in force everywhere"
             typer.echo(f"Bundle {loaded.bundle.version} {news}.")
+
+
+commands.command("activate")(activate)
 
 
 @commands.command()
@@ -204,8 +211,10 @@ def _unsettled(rows: list[PartitionPolicy]) -> Iterator[str]:
         yield "Not settled: is a governor running, and does it say what it waits for?"
 
 
-def _load(folder: Path | None) -> LoadedBundle:
-    return load_files(folder or configuration.load().policy_dir)
+def _load(folder: Path | None, option: Path | None) -> LoadedBundle:
+    if folder is not None and option not in {None, folder}:
+        fail(f"Say one folder: {folder} or {option}", WRONG_USE)
+    return load_files(folder or option or configuration.load().policy_dir)
 
 
 def _deputies(rule: Rule) -> str:

@@ -14,10 +14,11 @@ import typer
 
 from pipeline.cli.listing import terminal_width, wrapped
 from pipeline.cli.surroundings import explained, surroundings
-from pipeline.cli.terminal import FOUND, Json, document, fail
+from pipeline.cli.terminal import FOUND, WRONG_USE, Json, document, fail
 from pipeline.contract import policy_diff
 from pipeline.contract.bundle import Bundle, load_bundle
 from pipeline.contract.policy_diff import SECTIONS, Change
+from pipeline.contract.yaml_lines import InvalidFileError
 from pipeline.kafka import bundles
 
 IN_FORCE: Final = "in-force"
@@ -48,14 +49,17 @@ def diff(before: _Which, after: _Which, *, as_json: Json = False) -> None:
                 }
             )
             return
-        for line in _told(old, new, changes):
+        for line in told(old, new, changes):
             typer.echo(line)
 
 
 def _bundle(which: str) -> Bundle:
     path = Path(which)
     if path.is_dir():
-        return load_bundle(path)
+        try:
+            return load_bundle(path)
+        except InvalidFileError as error:
+            fail(f"{which} holds no bundle that can be used:\n{error}", FOUND)
     if path.is_file():
         try:
             return bundles.read(path.read_bytes())
@@ -70,11 +74,12 @@ def _bundle(which: str) -> Bundle:
     published = bundles.published(settings, where.bootstrap)
     if which not in published:
         known = ", ".join(published) or "none"
-        fail(f"{which!r} is no folder, no file and no published version ({known})", FOUND)
+        fail(f"{which!r} is no folder, no file and no published version ({known})", WRONG_USE)
     return published[which]
 
 
-def _told(old: Bundle, new: Bundle, changes: list[Change]) -> Iterator[str]:
+def told(old: Bundle, new: Bundle, changes: list[Change]) -> Iterator[str]:
+    """How two bundles differ, line by line."""
     width = terminal_width() or 80
     yield f"Bundle {old.version} → {new.version}"
     if not changes:

@@ -164,14 +164,14 @@ def publish(
 
     """
     activated = activations(settings, bootstrap)
-    told = {item.partition: item.version for item in activated}
     numbers = partitions_of(settings, bootstrap, names.CONTROL)
     if unless_in_force:
+        told = {item.partition for item in activated}
         due = [number for number in numbers if number not in told]
         if numbers and not due:
             return []
     else:
-        due = [number for number in numbers if told.get(number) != bundle.version]
+        due = _due(activated, numbers, bundle.version)
     known = documents(settings, bootstrap).get(bundle.version)
     if known is not None and not _same(known, bundle):
         if (bundle.version, bundle.digest()) not in {
@@ -191,6 +191,22 @@ def publish(
     named = bundle.version, digest_of(document)
     clients.deliver(producer, _activations(named, due, schema_id, by, why))
     return due
+
+
+def due(settings: Settings, bootstrap: str, version: str) -> list[int]:
+    """The partitions on which another bundle than this one was activated last, or none.
+
+    Raises:
+        UnreachableError: Kafka is away.
+
+    """
+    numbers = partitions_of(settings, bootstrap, names.CONTROL)
+    return _due(activations(settings, bootstrap), numbers, version)
+
+
+def _due(activated: Iterable[Activation], numbers: Iterable[int], version: str) -> list[int]:
+    told = {item.partition: item.version for item in activated}
+    return [number for number in numbers if told.get(number) != version]
 
 
 def _same(document: bytes, bundle: Bundle) -> bool:

@@ -71,6 +71,15 @@ def test_a_folder_that_is_not_there_is_told(milepost, tmp_path):
     assert "bundle.yaml:1: missing" in told.err
 
 
+def test_the_folder_is_named_as_it_is_for_a_comparison_or_by_its_option(milepost, folder):
+    change(folder, "bundle.yaml", 'version: "2026.11.1"', 'version: "other"')
+    assert milepost("policy", "check", folder).out.startswith("Bundle other: ")
+    assert milepost("policy", "check", "--folder", folder).out.startswith("Bundle other: ")
+    assert milepost("policy", "table", folder, "--json").document["version"] == "other"
+    told = milepost("policy", "check", folder, "--folder", data_root() / "policy")
+    assert (told.code, "Say one folder" in told.err) == (2, True)
+
+
 def test_who_owns_what_is_told_rule_by_rule(milepost):
     told = milepost("policy", "table", "--tenant", "acme")
     assert told.code == 0
@@ -117,6 +126,12 @@ def test_a_document_is_compared_with_a_folder(milepost, tmp_path, folder):
     assert "give a folder with bundle.yaml" in told.err
 
 
+def test_the_folder_that_lacks_a_bundle_is_named(milepost, tmp_path, folder):
+    told = milepost("policy", "diff", tmp_path, folder)
+    assert (told.code, told.out) == (1, "")
+    assert told.err.startswith(f"{tmp_path} holds no bundle that can be used:\nbundle.yaml:1: ")
+
+
 # On a stack
 
 
@@ -155,6 +170,37 @@ def test_a_bundle_with_findings_is_not_published(governed, milepost, folder):
 
 
 @pytest.mark.kafka
+def test_the_former_bundle_is_put_in_force_again_without_its_files(governed, milepost):
+    former, later = governed.bundle.version, governed.bundle_with(heading__limits__open_claims=7)
+    governed.publish(later)
+    shown = milepost("policy", "activate", former)
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.startswith(
+        f"Bundle {later.version} → {former}\n\nWaits, horizons and limits\n"
+    )
+    assert "open_claims 200 instead of 7" in shown.out
+    assert shown.out.endswith("Nothing was activated. Add --go and --why to do it.\n")
+    assert milepost("policy", "diff", "in-force", later.version).out.endswith("differs.\n")
+
+    told = milepost("policy", "activate", former, "--go", "--by", "kim", "--why", "too few")
+    assert told.out.endswith(f"Bundle {former} activated on partitions [0, 1, 2, 3].\n")
+    governed.watch.until(lambda: milepost("policy", "status").code == 0)
+    document = milepost("policy", "status", "--json").document
+    assert {(row["in_force"], row["by"]) for row in document["partitions"]} == {(former, "kim")}
+    again = milepost("policy", "activate", former, "--go")
+    assert (again.code, again.out) == (0, f"Bundle {former} is in force everywhere already.\n")
+    assert milepost("policy", "activate", former, "--go", "--json").document["activated"] == []
+
+
+@pytest.mark.kafka
+def test_a_bundle_that_was_never_published_is_not_put_in_force(governed, milepost):
+    told = milepost("policy", "activate", "none-of-these", "--go")
+    assert (told.code, told.out) == (2, "")
+    assert "No bundle 'none-of-these' is published; published: " in told.err
+    assert governed.bundle.version in told.err
+
+
+@pytest.mark.kafka
 def test_published_versions_are_compared_with_each_other_and_with_files(governed, milepost, folder):
     version = governed.bundle.version
     told = milepost("policy", "diff", version, "in-force")
@@ -167,7 +213,7 @@ def test_published_versions_are_compared_with_each_other_and_with_files(governed
         f"  - brake: window {brake.window} instead of {governed.bundle.heading.brake.window}\n"
     )
     told = milepost("policy", "diff", "in-force", "none-of-these")
-    assert (told.code, told.out) == (1, "")
+    assert (told.code, told.out) == (2, "")
     assert version in told.err
 
 
