@@ -47,7 +47,7 @@ class _Commands(LazyGroup):
         ),
         "explain": Place(
             "pipeline.cli.explain",
-            "Tell what a reason or an alert means, whose turn it is, and what to do; needs no"
+            "Tell what a reason, alert, disposition or action means, and what to do; needs no"
             " Kafka.",
         ),
         "send": Place(

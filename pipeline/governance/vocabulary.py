@@ -103,6 +103,25 @@ class Change(StrEnum):
     RETRACTED = "retracted"
 
 
+FATES: Final[dict[Disposition | Change, str]] = {
+    Disposition.APPROVED: "The word of whoever decides it: it stands, or takes back what stood",
+    Disposition.PROVISIONAL: "A deputy's word stands while the owner is silent",
+    Disposition.CORROBORATED: "Says the same as what stands",
+    Disposition.DUPLICATE: "Its platform has said it before",
+    Disposition.HELD: "Waits, until its deadline, for what is not known or not said yet",
+    Disposition.OVERRULED: "Recorded, but another's word counts",
+    Disposition.STALE: "Came too late to count",
+    Disposition.REROUTED: "Sent on to where it belongs, and judged there",
+    Disposition.DEAD_LETTERED: "Could not be governed: kept as it came, to be repaired or replayed",
+    Disposition.APPLIED: "A link or a control record that did what it says",
+    Disposition.IGNORED: "Says nothing that is governed",
+    Change.CONFIRMED: "Stood provisionally until its owner said the same",
+    Change.CORRECTED: "Counted until something else was said in its place",
+    Change.RETRACTED: "Stood until it was taken back",
+}
+"""What each fate of a claim says to a person."""
+
+
 class Action(StrEnum):
     """What a revision on the approved topic does."""
 
@@ -111,6 +130,15 @@ class Action(StrEnum):
     CONFIRM = "CONFIRM"
     CORRECT = "CORRECT"
     RETRACT = "RETRACT"
+
+
+ACTIONS: Final[dict[Action, str]] = {
+    Action.ASSERT: "This stands; after a RETRACT, it is stated anew",
+    Action.CONFIRM: "The owner says what its deputy had said",
+    Action.CORRECT: "It was otherwise; the record says what it had been",
+    Action.RETRACT: "It does not stand any more",
+}
+"""What each revision says to its readers; the unrecognised one is never written."""
 
 
 class Assurance(StrEnum):
