@@ -22,7 +22,7 @@ from pipeline.kafka import bundles, clients
 from pipeline.kafka.registry import Registry
 from pipeline.operations import steering
 from pipeline.operations.proof.evidence import TopicEvidence
-from pipeline.operations.trail import Entry, meaning
+from pipeline.operations.trail import Entry
 
 Record = dict[str, Any]
 commands = typer.Typer(no_args_is_help=True)
@@ -62,19 +62,44 @@ def govern(
         typer.Exit: an event can't be sent anywhere, or is not decided in time.
 
     """
+    entries = judged(evidence, bundle, events, what=what)
+    if as_json:
+        document({"events": [None if e is None else e.document() for e in entries]})
+    else:
+        for event, entry in zip(events, entries, strict=True):
+            typer.echo(shown(event, entry))
+    check_decided(entries)
+
+
+def judged(
+    evidence: TopicEvidence, bundle: Bundle, events: list[Record], *, what: str
+) -> list[Entry | None]:
+    """Send raw events where they belong, and wait for what becomes of each; None: not decided.
+
+    Args:
+        evidence: the topics.
+        bundle: in force; it says where they belong.
+        events: in order.
+        what: where they come from, for messages.
+
+    Raises:
+        DeliveryError: Kafka did not take them.
+        UnreachableError: Kafka or the registry is away.
+        typer.Exit: an event can't be sent anywhere.
+
+    """
     settings, where = surroundings()
     with Registry.of(settings, where.registry_url) as registry:
         outgoing = _outgoing(what, events, Addressing(bundle), registry)
     start = steering.ends_of(evidence)
     sent = clients.deliver(clients.producer(settings, where.bootstrap), outgoing)
     found = steering.await_decisions(evidence, sent, start)
-    judged = [found.get(position) for position in sent]
-    if as_json:
-        document({"events": [None if e is None else e.document() for e in judged]})
-    else:
-        for event, entry in zip(events, judged, strict=True):
-            typer.echo(_judged(event, entry))
-    if None in judged:
+    return [found.get(position) for position in sent]
+
+
+def check_decided(entries: list[Entry | None]) -> None:
+    """End the command with a message where something is not decided."""
+    if None in entries:
         fail(
             f"Not everything was decided within {steering.WAIT_S:g} s: is a governor running?"
             " `milepost audit show` tells later what became of it.",
@@ -97,11 +122,19 @@ def _outgoing(
     return outgoing
 
 
-def _judged(event: Record, entry: Entry | None) -> str:
+def shown(event: Record, entry: Entry | None, meaning: str = "") -> str:
+    """What became of a raw event, in lines.
+
+    Args:
+        event: as it was sent.
+        entry: how it was judged; None: not yet.
+        meaning: what its fate and reason say; empty: what they say of any record.
+
+    """
     if entry is None:
         return f"{event['event_id']}: not decided yet"
     row = entry.verdict
-    lines = [f"{event['event_id']}: {entry.fate} ({entry.reason}): {meaning(entry.reason)}."]
+    lines = [f"{event['event_id']}: {entry.fate} ({entry.reason}): {meaning or entry.meaning}."]
     lines.append(f"  entity       {row['entity'] or 'not known'}")
     means = f", which means {entry.event_type}" if entry.event_type else ""
     lines.append(f"  said         {event['native_status']} of {event['platform']}{means}")

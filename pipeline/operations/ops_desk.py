@@ -6,19 +6,34 @@ whether a person may state something: the policy does.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import difflib
+from typing import Any, Final, NamedTuple
 
+from pipeline.contract import names
 from pipeline.contract.bundle import Bundle, PlatformModel
 from pipeline.contract.policy_lint_rules import meanings
 from pipeline.governance.claims import raw_event
 from pipeline.governance.identity import Key, parse_key
 from pipeline.governance.policy import IGNORED
-from pipeline.governance.vocabulary import Cardinality, Classifier, EntityType, Precision, Role
+from pipeline.governance.reasons import Reason
+from pipeline.governance.vocabulary import (
+    Cardinality,
+    Change,
+    Classifier,
+    Disposition,
+    EntityType,
+    Precision,
+    Role,
+)
+from pipeline.operations import trail
+from pipeline.operations.proof.evidence import Evidence
+from pipeline.operations.trail import Entry
 
 Record = dict[str, Any]
 RETRACTION = "-"
 """Native status of a record that says nothing but which event it takes back."""
 _NUMBER_DIGITS_MAX = 3
+_RETRACTIONS: Final = frozenset({Reason.RETRACTED_BY_AUTHOR, Reason.AWAITING_TARGET})
 
 
 class UnstatableError(ValueError):
@@ -116,6 +131,85 @@ def entity_of(text: str) -> Key:
 
 
 _FORMS = "give acme/shipment/S-1001, order/80001234, or a shipment's id"
+
+
+class Known(NamedTuple):
+    """What the topics tell of an entity that a person names."""
+
+    told: bool
+    """Whether anything stands of it, or has stood."""
+    stops: list[str]
+    """The standing plan's: number, place and role."""
+    close: list[str]
+    """Keys that look like its own, if nothing was told of it."""
+
+
+def known(evidence: Evidence, key: str) -> Known:
+    """What is known of an entity.
+
+    Raises:
+        UnreachableError: Kafka or the registry is away.
+
+    """
+    found: bytes | None = None
+    kin, others = key.rpartition("/")[0], set()
+    for number in evidence.partitions(names.ENTITY_STATUS):
+        span = evidence.span(names.ENTITY_STATUS, number)
+        for record in evidence.records(names.ENTITY_STATUS, number, span):
+            named = (record.key or b"").decode("utf-8", "replace")
+            if named == key:
+                found = record.value
+            elif named.rpartition("/")[0] == kin:
+                others.add(named)
+    status = None if found is None else evidence.decode(found, "entity-status")
+    if status is None or not status["milestones"]:
+        return Known(False, [], difflib.get_close_matches(key, others, trail.CLOSE_MAX, 0.9))
+    stops = []
+    for stop in status["stops"]:
+        parts = (stop["number"], stop["location"] or stop["city"] or stop["name"])
+        told = " ".join(str(part) for part in parts if part)
+        stops.append(f"{told} ({stop['role']})" if stop["role"] else told)
+    return Known(True, stops, [])
+
+
+def not_to_be_taken_back(evidence: Evidence, retraction: Record, key: str) -> str:
+    """Why a retraction would take nothing back, as far as the ledger tells; empty: it may.
+
+    Args:
+        evidence: the topics.
+        retraction: the raw event.
+        key: of the entity it names.
+
+    Raises:
+        UnreachableError: Kafka or the registry is away.
+
+    """
+    name, event_id = retraction["platform"], retraction["retracts"]
+
+    def wanted(entry: Entry) -> bool:
+        row = entry.verdict
+        return row["platform"] == name and bool({row["claim"], row["entity"]} & {event_id, key})
+
+    holding = [event_id.encode().lower(), key.encode().lower()]
+    entries = trail.entries(evidence, wanted, holding=holding)
+    said = [entry for entry in entries if entry.verdict["claim"] == event_id]
+    if not said:
+        own = [entry for entry in entries if entry.reason not in _RETRACTIONS]
+        told = ", ".join(f"{item.verdict['claim']} ({item.event_type})" for item in own)
+        about = f"of {key} it has said {told}" if own else f"it has said nothing of {key}"
+        return f"{name} has made no statement {event_id}: {about}"
+    entry = said[-1]
+    about = entry.verdict["entity"]
+    if entry.fate == Disposition.DEAD_LETTERED:
+        why = trail.meaning(entry.reason)
+        return f"{event_id} was refused ({entry.reason}: {why}), so it never stood"
+    if about not in {"", key}:
+        return f"{event_id} is about {about}, not about {key}"
+    if entry.fate == Change.RETRACTED:
+        return f"{event_id} has been taken back already"
+    if entry.reason in _RETRACTIONS:
+        return f"{event_id} took something back itself: state again what was taken back in error"
+    return ""
 
 
 def _platform(bundle: Bundle, key: Key, name: str) -> PlatformModel:

@@ -1,7 +1,7 @@
 """What a person states becomes a raw event of the desk, judged like any other."""
 
 import pytest
-from told_world import MINUTE_MS, World
+from told_world import ATLANTA, MINUTE_MS, World
 
 from pipeline.contract import names
 from pipeline.contract.bundle import Bundle, load_bundle
@@ -71,6 +71,73 @@ def test_the_desk_takes_back_what_it_said(world):
     assert fates(world, "desk-2")[-1][0] in {"approved", "overruled", "stale"}
     world.advance(7 * 60 * MINUTE_MS)
     assert world.records(names.APPROVED) == []
+
+
+def plan(*places):
+    empty = dict.fromkeys(ATLANTA)
+    roles = ("PICKUP", "DELIVERY")
+    return [
+        empty | {"number": number, "role": role, "location": place}
+        for number, (role, place) in enumerate(zip(roles, places, strict=True), 1)
+    ]
+
+
+def test_of_a_shipment_its_stops_are_known(world):
+    world.say("e1", "S1", "TENDERED", stop=None, stops=plan("DAL1", "C-ATL"))
+    found = ops_desk.known(world.copies(), "acme/shipment/S1")
+    assert found == (True, ["1 DAL1 (PICKUP)", "2 ATL1 (DELIVERY)"], [])
+
+
+def test_of_a_mistyped_shipment_those_that_look_like_it_are_known(world):
+    world.say("e1", "S-1001", "TENDERED", stop=None, stops=plan("DAL1", "C-ATL"))
+    world.say("e2", "OTHER", "TENDERED", stop=None, stops=plan("DAL1", "C-ATL"))
+    world.pipe(DESK, statement(key="S-101", stop="77"))
+    found = ops_desk.known(world.copies(), "acme/shipment/S-101")
+    assert found == (False, [], ["acme/shipment/S-1001"])
+
+
+def why_not(world, event_id, key="S1"):
+    event = statement(key=key, event_id="desk-9", event_type="", retracts=event_id, stop="")
+    return ops_desk.not_to_be_taken_back(world.copies(), event, f"acme/shipment/{key}")
+
+
+def test_what_the_desk_said_may_be_taken_back_whether_it_stands_or_waits(world):
+    world.pipe(DESK, statement())
+    assert why_not(world, "desk-1") == ""
+    world.pipe(DESK, statement(event_id="desk-2", stop="77"))
+    assert why_not(world, "desk-2") == ""
+    world.advance(7 * 60 * MINUTE_MS)
+    assert why_not(world, "desk-1") == ""
+
+
+def test_what_the_desk_never_said_is_not_to_be_taken_back(world):
+    assert why_not(world, "desk-1").endswith("desk-1: it has said nothing of acme/shipment/S1")
+    world.pipe(DESK, statement())
+    assert why_not(world, "desk-l").endswith(
+        "desk-l: of acme/shipment/S1 it has said desk-1 (delivered)"
+    )
+    world.say("e1", "S1", "DELIVERED")
+    assert "has made no statement e1" in why_not(world, "e1")
+
+
+def test_what_was_refused_is_not_to_be_taken_back(world):
+    world.pipe(DESK, statement(occurred_ms=NOW_MS + 3_600_000))
+    assert why_not(world, "desk-1").startswith("desk-1 was refused (occurred_in_future")
+
+
+def test_what_was_said_of_another_shipment_is_taken_back_there(world):
+    world.pipe(DESK, statement())
+    assert why_not(world, "desk-1", key="S2") == (
+        "desk-1 is about acme/shipment/S1, not about acme/shipment/S2"
+    )
+
+
+def test_what_was_taken_back_is_stated_again_and_not_taken_back_twice(world):
+    world.pipe(DESK, statement())
+    world.advance(7 * 60 * MINUTE_MS)
+    world.pipe(DESK, statement(event_id="desk-2", event_type="", retracts="desk-1", stop=""))
+    assert why_not(world, "desk-1") == "desk-1 has been taken back already"
+    assert "state again what was taken back in error" in why_not(world, "desk-2")
 
 
 @pytest.mark.parametrize("event_type", sorted(ops_desk.meanings(BUNDLE)["plain"] - {"ignore"}))
