@@ -115,7 +115,7 @@ def kill_run(governed, *, seed=11, events=1_500, kills=4, seconds=20.0) -> Outco
     governed.watch.until(lambda: _read_up(governed.watch), 60, "the approved records decided on")
     outcome.seconds = time.monotonic() - began
     outcome.fates = Counter(fate.verdict[0] for fate in fates)
-    outcome.wrong += _wrong(governed, speaker, fates)
+    outcome.wrong += wrong(governed, speaker, fates)
     outcome.approved = len(governed.watch.approved) - approved
     return outcome
 
@@ -140,7 +140,7 @@ def _linger(governed, seconds):
         governed.watch.look()
 
 
-def _wrong(governed, speaker, fates):
+def wrong(governed, speaker, fates):
     """Everything that should not be, as seen by a reader who was there all the time."""
     if len(speaker.places) != len(speaker.records):
         yield f"{len(speaker.places)} of {len(speaker.records)} events were acknowledged"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.addressing import Addressing
@@ -176,6 +177,12 @@ class Worker:
     def log(self):
         return self.log_file.read_text(errors="replace")
 
+    @property
+    def governs(self):
+        """Partitions whose state it read back last; those it lost since are not told."""
+        told = [line for line in self.log().splitlines() if '"state_restored"' in line]
+        return json.loads(told[-1])["partitions"] if told else []
+
     def end(self, number=signal.SIGTERM, seconds=45):
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
@@ -268,13 +275,18 @@ class Governed:
         )
         self.watch = self.WATCH(self.settings, self.bootstrap)
         self.worker = None
+        self.workers = []
+        """All that were started."""
+        self._hanging = {}
+        """Producers with an open transaction, by the input that they make unreadable."""
         self.bundle = unbraked(load_bundle())
         self._count = itertools.count(1)
         self._raw_ids = {}
 
     def close(self):
-        if self.worker is not None and self.worker.running:
-            self.worker.kill()
+        for worker in self.workers:
+            if worker.running:
+                worker.kill()
         self.watch.close()
         self.gate.close()
         self.registry.close()
@@ -297,9 +309,14 @@ class Governed:
 
     def start(self, **environment):
         """Start a worker."""
-        log = self.folder / f"worker-{next(self._count)}.log"
-        self.worker = Worker(self.environment(**environment), log)
+        self.worker = self.join(**environment)
         return self.worker
+
+    def join(self, **environment):
+        """Start a worker beside those that run; it needs a slot of its own."""
+        log = self.folder / f"worker-{next(self._count)}.log"
+        self.workers.append(Worker(self.environment(**environment), log))
+        return self.workers[-1]
 
     def bundle_with(self, **changes):
         """The shipped bundle, changed at places named `a__b`; as a new version."""
@@ -359,6 +376,27 @@ class Governed:
         number = partition_of(key, PARTITIONS) if partition is None else partition
         record = clients.Outgoing(topic, value, key, tuple(headers), number)
         return tuple(clients.deliver(self.producer, [record])[0])
+
+    def hang(self, topic):
+        """Make an input unreadable from here on: a transaction that does not end is in the way."""
+        producer = Producer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "transactional.id": f"hanging-{next(self._count)}",
+                "transaction.timeout.ms": 600_000,
+            }
+        )
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        for number in range(PARTITIONS):
+            producer.produce(topic, b"never committed", partition=number)
+        assert producer.flush(30) == 0
+        self._hanging[topic] = producer
+
+    def let_go(self):
+        """Make every input readable again."""
+        for topic in list(self._hanging):
+            self._hanging.pop(topic).abort_transaction(30)
 
     def put_large(self, topic, key, size):
         """Write a record that compression lets through; its place."""

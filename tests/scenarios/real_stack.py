@@ -16,7 +16,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from broker_clock import BrokerClock, ClockedBroker
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 from governed_stack import PARTITIONS, TMS, Governed, Watch
 
@@ -111,8 +111,6 @@ class Stage(Governed):
             super().__init__()
         self._runs = itertools.count(1)
         self._released = set()
-        self._hanging = {}
-        """Producers with an open transaction, by the input that they make unreadable."""
         self.raw_schema_id = self.raw_id(TMS)
         self._control_id = self.registry.id_for(names.subject(names.CONTROL), "control")
         self.start()
@@ -166,27 +164,12 @@ class Stage(Governed):
         self.watch.undecided.update(Place(*place) for place in places)
 
     def hang(self, topic):
-        """Make an input unreadable from here on: a transaction that does not end is in the way."""
-        producer = Producer(
-            {
-                "bootstrap.servers": self.bootstrap,
-                "transactional.id": f"hanging-{next(self._runs)}",
-                "transaction.timeout.ms": 600_000,
-            }
-        )
-        producer.init_transactions(30)
-        producer.begin_transaction()
-        for number in range(PARTITIONS):
-            producer.produce(topic, b"never committed", partition=number)
-        assert producer.flush(30) == 0
-        self._hanging[topic] = producer
+        super().hang(topic)
         self.watch.unread.add(topic)
 
     def let_go(self):
-        """Make every input readable again."""
-        for topic in list(self._hanging):
-            self._hanging.pop(topic).abort_transaction(30)
-            self.watch.unread.discard(topic)
+        super().let_go()
+        self.watch.unread.clear()
 
     def release(self):
         """Hold no platform back any longer: one that is braked has its input paused."""
