@@ -21,7 +21,7 @@ from pipeline.contract.policy_words import span_ms
 from pipeline.governance.claims import Claim, Origin, RawEvent, mark_of
 from pipeline.governance.entity import Entity
 from pipeline.governance.flow import STEPS, Stage
-from pipeline.governance.identity import REFERENCE, parse_key, partition_of
+from pipeline.governance.identity import REFERENCE, entity_key, parse_key, partition_of
 from pipeline.governance.occurrence import place_of, site_of
 from pipeline.governance.placement import Placed, RefusedError, locate
 from pipeline.governance.policy import IGNORED, Platform, Policy, ResolvedDialect
@@ -38,6 +38,8 @@ _SAY_NOTHING: Final = frozenset({Stage.REPETITION, Stage.TRUST, Stage.REFERENCE}
 """Steps where the reason says it all when a claim leaves there."""
 _NARROWED: Final = frozenset({Stage.IDENTITY, Stage.PLAUSIBILITY})
 """Steps where the row that has a claim leave is another than the ones that let it pass."""
+
+_NO_KEY: Final = entity_key("?", "?", "?")
 
 
 class Step(NamedTuple):
@@ -197,7 +199,7 @@ def _judged(
     driver: TopologyDriver, policy: Policy, rows: PolicyRows, event: Record, origin: Origin
 ) -> _Judged:
     """What the kernel looks at, following references as it does."""
-    named = [driver.key_of(event)]
+    named = [_key(driver, event)]
     body = cast("RawEvent", event)
     while True:
         key = named[-1]
@@ -211,6 +213,16 @@ def _judged(
         named.append(owner)
     platform = policy.platforms.get(event["platform"])
     return _Judged(policy, rows, platform, copy.deepcopy(entity), claim, named)
+
+
+def _key(driver: TopologyDriver, event: Record) -> str:
+    """Its key. A claim that has none leaves before anything is known of what it is about."""
+    key = driver.key_of(event)
+    try:
+        parse_key(key)
+    except ValueError:
+        return _NO_KEY
+    return key
 
 
 def _row(blocks: Sequence[Record], place: Place) -> Record:

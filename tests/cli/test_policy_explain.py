@@ -132,6 +132,12 @@ def test_a_platform_that_the_bundle_lacks_passes_no_step_but_the_first(milepost,
     }
 
 
+@pytest.mark.parametrize("name", [{"entity_id": " "}, {"entity_id": None, "entity_type": None}])
+def test_a_claim_that_names_nothing_leaves_at_identity(milepost, tmp_path, name):
+    (told,) = explained(milepost, tmp_path, said("DELIVERED", **name))
+    assert left(told) == ("identity", "dead_lettered", "entity_missing")
+
+
 def test_a_code_may_lack_the_stops_role_or_its_event_type_the_stop(milepost, tmp_path):
     by_role = said("AF", platform="carrier-redline", stop=None)
     by_stop = said("DELIVERED", stop={"location": "C-NOWHERE"}, event_id="e2")
