@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -34,6 +34,7 @@ from pipeline.testing.driver import Place, TopologyDriver
 from pipeline.testing.policy_rows import PolicyRows
 
 Record = dict[str, Any]
+_Found = tuple[str, list[str]]
 _SAY_NOTHING: Final = frozenset({Stage.REPETITION, Stage.TRUST, Stage.REFERENCE})
 """Steps where the reason says it all when a claim leaves there."""
 _NARROWED: Final = frozenset({Stage.IDENTITY, Stage.PLAUSIBILITY})
@@ -275,37 +276,18 @@ def _left(judged: _Judged, row: Record, letter: dict[str, bytes | None] | None) 
     return first if here else later[0]
 
 
-def _found(stage: Stage, judged: _Judged) -> tuple[str, list[str]] | None:
+def _found(stage: Stage, judged: _Judged) -> _Found | None:
     """What a step found, and by which rows; None: it was not asked."""
-    match stage:
-        case Stage.DECODE:
-            return f"a raw event, on {judged.claim.origin.topic}", []
-        case Stage.IDENTITY:
-            return _identity(judged)
-        case Stage.BOUNDS:
-            return "every value can be kept", []
-        case Stage.REPETITION:
-            return "not read before", []
-        case Stage.TRUST:
-            return "its platform is trusted", []
-        case Stage.REFERENCE:
-            known_by = judged.named[1:]
-            return f"it names {' → '.join(known_by)}" if known_by else "it names its entity", []
-        case Stage.DIALECT:
-            return _dialect(judged)
-        case Stage.PLAUSIBILITY:
-            return _plausibility(judged)
-        case Stage.OCCURRENCE:
-            return _occurrence(judged)
-        case Stage.OWNERSHIP:
-            return _ownership(judged)
-        case Stage.SEQUENCE:
-            return _sequence(judged)
-        case _:
-            return None
+    find = _FIND.get(stage)
+    return None if find is None else find(judged)
 
 
-def _identity(judged: _Judged) -> tuple[str, list[str]] | None:
+def _reference(judged: _Judged) -> _Found:
+    known_by = judged.named[1:]
+    return f"it names {' → '.join(known_by)}" if known_by else "it names its entity", []
+
+
+def _identity(judged: _Judged) -> _Found | None:
     platform, body = judged.platform, judged.body
     if platform is None:
         return None
@@ -317,7 +299,7 @@ def _identity(judged: _Judged) -> tuple[str, list[str]] | None:
     return f"{platform.name} ({platform.role}) for {name.tenant}: {kind} {name.id}", rows
 
 
-def _dialect(judged: _Judged) -> tuple[str, list[str]] | None:
+def _dialect(judged: _Judged) -> _Found | None:
     platform, body, meant = judged.platform, judged.body, judged.meant
     if platform is None or body["retracts"] is not None:
         return None
@@ -336,7 +318,7 @@ def _dialect(judged: _Judged) -> tuple[str, list[str]] | None:
     return means, rows
 
 
-def _plausibility(judged: _Judged) -> tuple[str, list[str]] | None:
+def _plausibility(judged: _Judged) -> _Found | None:
     if judged.body["retracts"] is not None:
         return None
     tenant, platform = judged.claim.tenant, judged.platform
@@ -358,7 +340,7 @@ def _about(milliseconds: int) -> str:
     return span_ms(milliseconds)
 
 
-def _occurrence(judged: _Judged) -> tuple[str, list[str]] | None:
+def _occurrence(judged: _Judged) -> _Found | None:
     placed = judged.placed
     if placed is None:
         return None
@@ -374,7 +356,7 @@ def _occurrence(judged: _Judged) -> tuple[str, list[str]] | None:
     return " ".join(words) + role, rows
 
 
-def _ownership(judged: _Judged) -> tuple[str, list[str]] | None:
+def _ownership(judged: _Judged) -> _Found | None:
     placed, entity = judged.placed, judged.entity
     if placed is None:
         return None
@@ -391,7 +373,7 @@ def _ownership(judged: _Judged) -> tuple[str, list[str]] | None:
     return text, judged.rows.rule(found.rule)
 
 
-def _sequence(judged: _Judged) -> tuple[str, list[str]] | None:
+def _sequence(judged: _Judged) -> _Found | None:
     placed = judged.placed
     if placed is None:
         return None
@@ -399,3 +381,18 @@ def _sequence(judged: _Judged) -> tuple[str, list[str]] | None:
         return "it waits for no other milestone", []
     first = ", ".join(placed.kind.predecessors)
     return f"after {first}", judged.rows.event_type(placed.kind.name, "predecessors")
+
+
+_FIND: Final[dict[Stage, Callable[[_Judged], _Found | None]]] = {
+    Stage.DECODE: lambda judged: (f"a raw event, on {judged.claim.origin.topic}", []),
+    Stage.IDENTITY: _identity,
+    Stage.BOUNDS: lambda _: ("every value can be kept", []),
+    Stage.REPETITION: lambda _: ("not read before", []),
+    Stage.TRUST: lambda _: ("its platform is trusted", []),
+    Stage.REFERENCE: _reference,
+    Stage.DIALECT: _dialect,
+    Stage.PLAUSIBILITY: _plausibility,
+    Stage.OCCURRENCE: _occurrence,
+    Stage.OWNERSHIP: _ownership,
+    Stage.SEQUENCE: _sequence,
+}
