@@ -80,7 +80,7 @@ class Platform:
     site_list: str
     """Name of the list that the platform's location codes are of."""
     binds: frozenset[str] = frozenset()
-    """Kinds of references that its events bind to their entity, or `kind:scope` of one scope only."""
+    """Kinds of references that its events bind to their entity; `kind:scope`: of one scope only."""
     watermarks: bool = False
     """Whether its source tells up to when it is complete."""
     watermark_every_ms: int = 300_000

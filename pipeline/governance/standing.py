@@ -258,10 +258,15 @@ def _fate(disposition: Disposition, reason: Reason, speaker: _Speaker) -> Fate:
 
 
 def _overrule(fates: dict[str, Fate], winner: Spoken | None, others: list[_Speaker]) -> None:
-    """Corroborated, if what stands is the same within the tolerance; else overruled."""
+    """Corroborated, if what stands is the same within the tolerance; else overruled.
+
+    A deputy that takes back its own word contradicts nobody.
+    """
     for item in others:
         if winner is not None and agrees(item.spoken, winner, item.rule.tolerance_ms):
             fates[item.name] = _fate(Disposition.CORROBORATED, Reason.AGREES_WITH_OWNER, item)
+        elif item.spoken.retracts and item.otherwise is Reason.DIFFERS_FROM_OWNER:
+            fates[item.name] = _fate(Disposition.STALE, Reason.RETRACTED_BY_AUTHOR, item)
         else:
             fates[item.name] = _fate(Disposition.OVERRULED, item.otherwise, item)
 
