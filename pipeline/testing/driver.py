@@ -89,6 +89,8 @@ class TopologyDriver:
         self.now_ms = start_ms
         self.outputs: list[Output] = []
         self.states = [PartitionState(number) for number in range(partitions)]
+        self._changelog: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
+        """What is kept of it, by partition."""
         self.raw_schema_id = _SCHEMAS["raw-event"]
         self.inputs: dict[tuple[str, int], list[DriverRecord]] = {}
         """Everything that was appended, by topic and partition."""
@@ -165,16 +167,8 @@ class TopologyDriver:
 
     def start(self) -> None:
         """Start a fresh worker: state from the changelog, then everything that waits."""
-        kept: list[dict[bytes, bytes]] = [{} for _ in range(self.partitions)]
-        for output in self.outputs:
-            if output.topic == names.CHANGELOG:
-                if output.value is None:
-                    kept[output.partition].pop(output.key or b"", None)
-                else:
-                    kept[output.partition][output.key or b""] = output.value
-        self.states = [
-            PartitionState.restore(number, changelog) for number, changelog in enumerate(kept)
-        ]
+        for number in range(self.partitions):
+            self._restore(number)
         self._stopped = False
         self._settle()
 
@@ -182,6 +176,10 @@ class TopologyDriver:
         """Drop every state and restore it from the changelog, as a fresh worker does."""
         self.stop()
         self.start()
+
+    def _restore(self, number: int) -> None:
+        """Read a partition's state back from the changelog."""
+        self.states[number] = PartitionState.restore(number, dict(self._changelog[number]))
 
     def records(self, topic: str) -> list[dict[str, Any]]:
         """Everything on a governed topic, decoded, in order of production."""
@@ -259,6 +257,10 @@ class TopologyDriver:
         self.outputs.extend(result.outputs)
         for key, value in result.changelog:
             self.outputs.append(Output(names.CHANGELOG, partition, key, value, None))
+            if value is None:
+                self._changelog[partition].pop(key, None)
+            else:
+                self._changelog[partition][key] = value
         for output in result.outputs:
             if output.topic in {names.LINKS, names.REKEYED}:
                 self._append(

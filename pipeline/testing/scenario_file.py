@@ -333,6 +333,8 @@ class Variant(_Strict):
     in_any_order: Literal["true", "false"] = "false"
     in_memory_only: str | None = None
     """Why it is not run on a real stack: what happens on the way depends on what is read first."""
+    not_again: dict[Literal["at_once", "at_last"], str] = {}
+    """Why it goes otherwise if each of its records is read again, right after it or at last."""
 
 
 class RuleText(_Strict):

@@ -148,7 +148,7 @@ def run(
 
     """
     if variant.in_any_order == "false":
-        story = _play(scenario, variant, make_stack, variant.when)
+        story = play(scenario, variant, make_stack, variant.when)
         outcome = story.outcome()
         found = compare(variant.then, outcome)
         if readers is not None:
@@ -157,17 +157,18 @@ def run(
         return found
     problems: list[str] = []
     for number, steps in enumerate((orders or interleavings)(variant.when), 1):
-        outcome = _play(scenario, variant, make_stack, steps).outcome()
+        outcome = play(scenario, variant, make_stack, steps).outcome()
         found = compare(variant.then, outcome, only_story=True)
         order = ", ".join(step.id for step in steps if isinstance(step, EventStep | AgainStep))
         problems += [f"order {number} ({order}): {problem}" for problem in found]
     return problems
 
 
-def _play(
+def play(
     scenario: Scenario, variant: Variant, make_stack: MakeStack, steps: Sequence[Any]
-) -> _Story:
-    story = _Story(make_stack(scenario), scenario.start.ms(0))
+) -> Story:
+    """Let a variant's steps happen, in this order, after what is given."""
+    story = Story(make_stack(scenario), scenario.start.ms(0))
     story.take([*scenario.given, *variant.given])
     story.mark()
     story.take(steps)
@@ -237,7 +238,7 @@ class _Sent(NamedTuple):
     """When its bytes first came in."""
 
 
-class _Story:
+class Story:
     """One run: takes steps, remembers what each appended."""
 
     def __init__(self, stack: Stack, start_ms: int) -> None:
