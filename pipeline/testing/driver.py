@@ -89,7 +89,7 @@ class TopologyDriver:
         self.now_ms = start_ms
         self.outputs: list[Output] = []
         self.states = [PartitionState(number) for number in range(partitions)]
-        self._changelog: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
+        self.changelog: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
         """What is kept of it, by partition."""
         self.raw_schema_id = _SCHEMAS["raw-event"]
         self.inputs: dict[tuple[str, int], list[DriverRecord]] = {}
@@ -179,7 +179,7 @@ class TopologyDriver:
 
     def _restore(self, number: int) -> None:
         """Read a partition's state back from the changelog."""
-        self.states[number] = PartitionState.restore(number, dict(self._changelog[number]))
+        self.states[number] = PartitionState.restore(number, dict(self.changelog[number]))
 
     def records(self, topic: str) -> list[dict[str, Any]]:
         """Everything on a governed topic, decoded, in order of production."""
@@ -258,9 +258,9 @@ class TopologyDriver:
         for key, value in result.changelog:
             self.outputs.append(Output(names.CHANGELOG, partition, key, value, None))
             if value is None:
-                self._changelog[partition].pop(key, None)
+                self.changelog[partition].pop(key, None)
             else:
-                self._changelog[partition][key] = value
+                self.changelog[partition][key] = value
         for output in result.outputs:
             if output.topic in {names.LINKS, names.REKEYED}:
                 self._append(

@@ -14,7 +14,6 @@ from worlds import HOUR_MS, POLICY, START_MS, stop
 from pipeline.contract import names
 from pipeline.governance.entity_codec import dump, load
 from pipeline.streams.state import PartitionState
-from pipeline.streams.topology import Output
 from pipeline.testing.driver import TopologyDriver
 
 WRITTEN = Path(__file__).with_name("state-v1.jsonl")
@@ -33,8 +32,8 @@ def changelog():
 def driver(changelog):
     """A fresh worker of today on that changelog, in the same hour."""
     driver = TopologyDriver([POLICY], partitions=1, start_ms=STOPPED_MS)
-    entries = [Output(names.CHANGELOG, 0, *entry, None) for entry in changelog.items()]
-    driver.outputs = entries
+    driver.outputs = []
+    driver.changelog = [changelog]
     driver.restart()
     return driver
 
