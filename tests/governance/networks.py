@@ -450,7 +450,7 @@ def final(driver):
             found[entity.key] = {
                 "story": story,
                 "status": entity.status,
-                "region": entity.region,
+                "region": None if _unplanned(entity) else entity.region,
                 "start": entity.start,
                 "stops": [item.place for item in entity.stops],
                 "orders": entity.orders,
@@ -471,6 +471,11 @@ def final(driver):
                 },
             }
     return {key: told for key, told in found.items() if any(told.values())}
+
+
+def _unplanned(entity):
+    """Whether no plan of a shipment stands: exempt, one that nobody may make may have asked."""
+    return entity.name.type == "shipment" and not (entity.orders or entity.stops or entity.split)
 
 
 def fewest(network, differs):
