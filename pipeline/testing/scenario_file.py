@@ -362,6 +362,17 @@ class BrakeText(_Strict):
     ratio: float
 
 
+class SiteText(_Strict):
+    """A site of the file's tenant that the shipped bundle lacks."""
+
+    city: str = ""
+    subdivision: str = ""
+    country: str
+    zone: str
+    codes: dict[str, list[str]] = {}
+    """By list of location codes, as in `sites.yaml`."""
+
+
 class PolicyText(_Strict):
     """What differs from the shipped bundle in this file, or in a later version of it."""
 
@@ -375,6 +386,10 @@ class PolicyText(_Strict):
     watermarks: list[str] = []
     retracts_by_id: list[str] = []
     rules: dict[str, RuleText] = {}
+    sites: dict[str, SiteText] = {}
+    """By canonical location."""
+    without: list[str] = []
+    """Platforms and event types that it knows no more."""
 
 
 class Scenario(_Strict):

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import functools
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from pipeline.contract.bundle import BrakeModel, Bundle, Rule, load_bundle
+from pipeline.contract.bundle import BrakeModel, Bundle, Rule, SiteModel, load_bundle
 from pipeline.contract.policy_tables import compile_policy
 from pipeline.governance.policy import Policy
 from pipeline.testing.scenario_file import HandoverText, PolicyText, RuleText, Scenario
-from pipeline.testing.staging import Staging
+from pipeline.testing.staging import TENANT, Staging
 
 Record = dict[str, Any]
+FIRST: Final = "first"
+"""The policy that a scenario starts with: activated again, it is rolled back to."""
 
 
 def policy_for(scenario: Scenario) -> Policy:
@@ -99,13 +101,50 @@ def _adjusted(bundle: Bundle, changes: PolicyText, start_ms: int) -> Bundle:
     rules = [_rule(rule, changes.rules.get(rule.rule, RuleText())) for rule in bundle.rules]
     for item in changes.handovers:
         rules = [new for rule in rules for new in _handed_over(rule, item, start_ms)]
-    return bundle.model_copy(
+    sites = [
+        SiteModel(id=name, name=name, tenant=TENANT, **row.model_dump())
+        for name, row in changes.sites.items()
+    ]
+    adjusted = bundle.model_copy(
         update={
             "heading": bundle.heading.model_copy(update=heading),
             "rules": rules,
             "platforms": platforms,
+            "sites": [*bundle.sites, *sites],
         }
     )
+    for name in changes.without:
+        adjusted = _without(adjusted, name)
+    return adjusted
+
+
+def _without(bundle: Bundle, name: str) -> Bundle:
+    """The bundle without a platform or an event type; codes that meant it mean nothing."""
+    content = bundle.model_dump(by_alias=True)
+    platforms, types = content["platforms"], content["event_types"]
+    content["platforms"] = [row for row in platforms if row["name"] != name]
+    content["event_types"] = [row for row in types if row["name"] != name]
+    if len(platforms) + len(types) == len(content["platforms"]) + len(content["event_types"]):
+        raise ValueError(f"the bundle has no platform or event type {name}")
+    for row in content["event_types"]:
+        row["predecessors"] = [before for before in row["predecessors"] if before != name]
+    for row in content["rules"]:
+        row["event_types"] = [kind for kind in row["event_types"] if kind != name]
+        row["deputies"] = [deputy for deputy in row["deputies"] if deputy["platform"] != name]
+    for dialect in content["dialects"]:
+        dialect["codes"] = {
+            code: kept
+            for code, meant in dialect["codes"].items()
+            if (kept := _meant(meant, without=name))
+        }
+    return Bundle.model_validate(content)
+
+
+def _meant(meant: Any, *, without: str) -> Any:
+    """What a code means besides an event type."""
+    if isinstance(meant, list):
+        return [case for case in meant if case["event_type"] != without]
+    return None if meant == without else meant
 
 
 def _rule(rule: Rule, change: RuleText) -> Rule:

@@ -32,7 +32,7 @@ from pipeline.testing.scenario_file import (
     StopText,
     Variant,
 )
-from pipeline.testing.scenario_policy import later_policy, policy_for
+from pipeline.testing.scenario_policy import FIRST, later_policy, policy_for
 from pipeline.testing.staging import TENANT, Staging
 
 Record = dict[str, Any]
@@ -79,7 +79,7 @@ class Stack(Protocol):
         """Write a control record to every partition; its fields as `schemas/control.avsc`."""
 
     def activate_later(self, name: str) -> None:
-        """Publish a later version of the scenario's policy, and activate it everywhere."""
+        """Publish another version of the scenario's policy, and activate it everywhere."""
 
     def unread(self, topic: str, *, stalls: bool) -> None:
         """Let an input be unreadable from here on, or readable again."""
@@ -101,8 +101,8 @@ class DriverStack(TopologyDriver):
         super().__init__([self.policy], start_ms=scenario.start.ms(0))
 
     def activate_later(self, name: str) -> None:
-        """Activate a later version of the scenario's policy on every partition."""
-        policy = later_policy(self._scenario, name)
+        """Activate another version of the scenario's policy on every partition."""
+        policy = self.policy if name == FIRST else later_policy(self._scenario, name)
         self.policies[policy.version] = policy
         self.activate(policy.version)
 

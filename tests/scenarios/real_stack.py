@@ -28,7 +28,7 @@ from pipeline.lane.model import TICK_HEADER
 from pipeline.testing.driver import Place
 from pipeline.testing.expectations import Letter
 from pipeline.testing.scenario_file import START_MS
-from pipeline.testing.scenario_policy import bundle_for, later_bundle
+from pipeline.testing.scenario_policy import FIRST, bundle_for, later_bundle
 from pipeline.testing.staging import TENANT, Staging
 
 HOUR_MS = 3_600_000
@@ -249,11 +249,11 @@ class StagedStack:
         start_ms = scenario.start.ms(0)
         self.staging = stage.staging(start_ms)
         self.raw_schema_id = stage.raw_schema_id
-        bundle = bundle_for(scenario, self.staging, self._version("first"))
-        self.policy = compile_policy(bundle)
+        self._first = bundle_for(scenario, self.staging, self._version(FIRST))
+        self.policy = compile_policy(self._first)
         # What former runs left open falls due under their own policy
         stage.leap(start_ms + self.staging.later_ms - HOUR_MS)
-        stage.in_force(bundle)
+        stage.in_force(self._first)
         stage.reach(start_ms + self.staging.later_ms)
         watch = stage.watch
         self._logs = {
@@ -290,7 +290,11 @@ class StagedStack:
 
     def activate_later(self, name):
         version = self._version(name)
-        self._stage.in_force(later_bundle(self._scenario, name, self.staging, version))
+        self._stage.in_force(
+            self._first
+            if name == FIRST
+            else later_bundle(self._scenario, name, self.staging, version)
+        )
 
     def unread(self, topic, *, stalls):
         if stalls:
