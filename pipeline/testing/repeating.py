@@ -96,10 +96,8 @@ def _again(steps: Sequence[Any], *, at_once: bool) -> list[Any]:
     repeats: list[AgainStep] = []
     for step in steps:
         found.append(step)
-        if isinstance(step, EventStep):
+        if isinstance(step, EventStep | AgainStep):
             repeats.append(AgainStep(id=step.id + AGAIN, again=step.id))
-        elif isinstance(step, AgainStep):
-            repeats.append(step.model_copy(update={"id": step.id + AGAIN, "at": None}))
         if at_once:
             found += repeats
             repeats = []

@@ -169,6 +169,8 @@ class EventStep(_Strict):
     topic: str | None = None
     key: str | None = None
     partition: Literal["right", "wrong"] = "right"
+    mends: str | None = None
+    """A record that can't be read and is sent through again, put right, as this."""
 
     @model_validator(mode="after")
     def _one_subject(self) -> EventStep:

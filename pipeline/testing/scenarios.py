@@ -236,6 +236,7 @@ class _Sent(NamedTuple):
     value: bytes
     received_ms: int
     """When its bytes first came in."""
+    headers: list[tuple[str, bytes | None]]
 
 
 class Story:
@@ -382,26 +383,38 @@ class Story:
         partition = partition_of(key, self._stack.partitions)
         if step.partition == "wrong":
             partition = (partition + 1) % self._stack.partitions
-        place = self._stack.pipe_bytes(topic, key, value, None, partition, at_ms)
-        self._sent[step.id] = _Sent(place, at_ms, key, value, at_ms)
+        headers: list[tuple[str, bytes | None]] = []
+        received_ms = at_ms
+        if step.mends is not None:
+            first = self._known_as(step.mends)
+            topic, received_ms = names.REPLAY, first.received_ms
+            headers = [self._origin(first), (names.HEADER_REPAIRED_BY, b"scenario")]
+        place = self._stack.pipe_bytes(topic, key, value, headers or None, partition, at_ms)
+        self._sent[step.id] = _Sent(place, at_ms, key, value, received_ms, headers)
 
     def _repeat(self, step: AgainStep) -> None:
         at_ms = self._arrive(step.at)
-        first = self._sent.get(step.again or step.replay or "")
-        if first is None:
-            raise ValueError(f"no claim is named {step.again or step.replay}")
-        topic, headers, value = first.place.topic, [], first.value
+        first = self._known_as(step.again or step.replay or "")
+        topic, headers, value = first.place.topic, [*first.headers], first.value
         if step.replay is not None:
-            topic = names.REPLAY
-            origin = {**first.place._asdict(), "received": first.received_ms + self._later_ms}
-            headers = [(names.HEADER_ORIGIN, json.dumps(origin).encode())]
+            topic, headers = names.REPLAY, [self._origin(first)]
         if step.by is not None:
             value = self._edited(step, value)
             headers.append((names.HEADER_REPAIRED_BY, step.by.encode()))
         partition = partition_of(first.key, self._stack.partitions)
         place = self._stack.pipe_bytes(topic, first.key, value, headers or None, partition, at_ms)
-        received_ms = at_ms if step.replay is None else first.received_ms
-        self._sent[step.id] = _Sent(place, at_ms, first.key, value, received_ms)
+        received_ms = first.received_ms if topic == names.REPLAY else at_ms
+        self._sent[step.id] = _Sent(place, at_ms, first.key, value, received_ms, headers)
+
+    def _known_as(self, name: str) -> _Sent:
+        if name not in self._sent:
+            raise ValueError(f"no claim is named {name}")
+        return self._sent[name]
+
+    def _origin(self, first: _Sent) -> tuple[str, bytes | None]:
+        """Header of a record that is sent through again from the dead letter."""
+        origin = {**first.place._asdict(), "received": first.received_ms + self._later_ms}
+        return names.HEADER_ORIGIN, json.dumps(origin).encode()
 
     def _edited(self, step: AgainStep, value: bytes) -> bytes:
         """A claim's value with what a person put right."""
