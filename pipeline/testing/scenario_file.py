@@ -243,7 +243,9 @@ class InputStep(_Strict):
     read: str | None = None
 
 
-WorkerStep = Literal["worker stops", "worker starts", "worker restarts"]
+WorkerStep = Literal[
+    "worker stops", "worker starts", "worker restarts", "another worker takes over"
+]
 Step = WorkerStep | ClockStep | AgainStep | EventStep | ControlStep | InputStep
 _CONTROL: Final = frozenset(ControlStep.model_fields)
 

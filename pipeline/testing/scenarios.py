@@ -69,6 +69,9 @@ class Stack(Protocol):
     def start(self) -> None:
         """Start a fresh worker."""
 
+    def hand_over(self) -> None:
+        """Let another worker join, and the one that governs leave."""
+
     def records(self, topic: str) -> list[Record]:
         """Everything on a governed topic, decoded, in order of production."""
 
@@ -113,6 +116,10 @@ class DriverStack(TopologyDriver):
         else:
             self.stalled.discard(topic)
             self.advance(0)
+
+    def hand_over(self) -> None:
+        """Let another worker govern: all it knows is in the changelog."""
+        self.restart()
 
     def letters(self) -> list[Letter]:
         """Every dead letter."""
@@ -449,6 +456,9 @@ class Story:
         self._stack.control(kind, **told)
 
     def _worker(self, step: str) -> None:
+        if step == "another worker takes over":
+            self._stack.hand_over()
+            return
         if step != "worker starts":
             self._stack.stop()
             self._stopped = True

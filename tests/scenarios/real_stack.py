@@ -131,7 +131,18 @@ class Stage(Governed):
 
     def start(self, **environment):
         self.stopped = False
+        self.slot = "0"
         return super().start(**environment)
+
+    def hand_over(self):
+        """Have another worker join, and govern all when the one that governed leaves."""
+        self.slot = "1" if self.slot == "0" else "0"
+        heir = self.join(MILEPOST_GOVERNOR_SLOT=self.slot)
+        self._until(lambda: heir.governs, "another worker's share")
+        self.end()
+        self.worker, self.stopped = heir, False
+        self._until(lambda: len(heir.governs) == PARTITIONS, "another worker's all")
+        self.tick()
 
     def end(self):
         """End the worker in order."""
@@ -283,6 +294,9 @@ class StagedStack:
     def start(self):
         self._stage.start()
         self._stage.tick()
+
+    def hand_over(self):
+        self._stage.hand_over()
 
     def control(self, kind, **told):
         self._stage.control(kind, **told)
