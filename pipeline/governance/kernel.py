@@ -437,7 +437,7 @@ def _speak(work: Work, entity: Entity, claim: Claim, placed: Placed) -> Verdict:
     if why is not None:
         disposition = settled_as(why)
         spoken.fate, spoken.reason, claim.raw = disposition.value, why.value, None
-        newer(work, entity, occurrence, kind, claim.seq, why)
+        newer(work, entity, occurrence, placed, claim.seq, why)
         return _verdict(
             disposition,
             why,

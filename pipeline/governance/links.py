@@ -47,7 +47,7 @@ def tell(policy: Policy, entity: Entity, telling: Telling) -> list[Record]:
         telling: why; its hops are those that led here, and at the limit nothing is told, for now.
 
     """
-    if telling.hops >= policy.limits.hops_max:
+    if telling.hops >= policy.limits.link_hops_max:
         return []
 
     def link(kind: LinkKind, target: str, **more: Any) -> Record:

@@ -42,10 +42,24 @@ class Place(NamedTuple):
 NOWHERE: Final = Place(None, None, None)
 
 
-def place_of(policy: Policy, platform: Platform, entity: Entity, body: RawEvent) -> Place:
+def place_of(
+    policy: Policy,
+    platform: Platform,
+    entity: Entity,
+    body: RawEvent,
+    roles: frozenset[str] = frozenset(),
+) -> Place:
     """Resolve a claim's place by the site table and the shipment's stop lists.
 
     A stop number only helps to find the place. A list's second visit to a place is `PLACE#2`.
+
+    Args:
+        policy: the bundle in force.
+        platform: who speaks.
+        entity: with its stop lists.
+        body: the claim.
+        roles: of stops that are meant where a place is visited more than once.
+
     """
     stop = body["stop"]
     if stop is None:
@@ -53,7 +67,7 @@ def place_of(policy: Policy, platform: Platform, entity: Entity, body: RawEvent)
     tenant = entity.name.tenant
     site = policy.site_of(platform, tenant, stop)
     for plan in _searched(entity, body["occurred"]):
-        found = _match(plan.stops, stop, site)
+        found = _match(plan.stops, stop, site, roles)
         if found is not None:
             site = site or policy.site(tenant, site_of(found.place))
             return Place(found.place, site, stop["role"] or found.stop["role"])
@@ -80,24 +94,37 @@ def _in_force(plans: Sequence[Plan], occurred: int) -> int:
     return before[-1] if before else 0
 
 
-def _match(planned: Sequence[PlannedStop], stop: Stop, site: Site | None) -> PlannedStop | None:
+def _match(
+    planned: Sequence[PlannedStop], stop: Stop, site: Site | None, roles: frozenset[str]
+) -> PlannedStop | None:
     """The stop of the list that is meant."""
     if site is not None:
         here = [item for item in planned if site_of(item.place) == site.id]
-        if len(here) < 2:
-            return here[0] if here else None
-        return next((item for item in here if _agrees(item.stop, stop)), here[0])
+        return _visit(here, stop, roles)
     if stop["number"] is not None:
         for item in planned:
             if item.stop["number"] == stop["number"]:
                 return item
     for name in ("location", "city"):
         said = _folded(stop, name)
-        if said:
-            for item in planned:
-                if _folded(item.stop, name) == said:
-                    return item
+        here = [item for item in planned if _folded(item.stop, name) == said] if said else []
+        if here:
+            return _visit(here, stop, roles)
     return None
+
+
+def _visit(here: Sequence[PlannedStop], stop: Stop, roles: frozenset[str]) -> PlannedStop | None:
+    """Which of the visits to one place is meant: by number or role, else the first that fits."""
+    if len(here) < 2:
+        return here[0] if here else None
+    named = (item for item in here if _agrees(item.stop, stop))
+    fitting = (item for item in here if item.stop["role"] in roles)
+    return next(named, None) or next(fitting, None) or here[0]
+
+
+def revisits(entity: Entity) -> bool:
+    """Whether a stop list has a place more than once."""
+    return any("#" in item.place for plan in entity.plans for item in plan.stops)
 
 
 def _folded(stop: Stop, name: str) -> str:

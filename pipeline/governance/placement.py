@@ -18,6 +18,7 @@ from pipeline.governance.occurrence import (
     discriminator,
     only_stop,
     place_of,
+    revisits,
     site_of,
     written,
 )
@@ -167,6 +168,8 @@ def _read(
     if kind.entity_type != entity.name.type:
         detail = f"{kind.name} is about a {kind.entity_type}, the record names a {entity.name.type}"
         raise RefusedError(Reason.FIELD_INVALID, detail, Stage.OCCURRENCE, entity.key)
+    if place.canonical is not None and kind.stop_roles and not meant.by_role and revisits(entity):
+        place = place_of(policy, platform, entity, subject, kind.stop_roles)
     tenant = entity.name.tenant
     own = None if kind.by_stop else policy.site_of(platform, tenant, subject["stop"])
     place = _default(policy, platform, entity, subject, kind, place)

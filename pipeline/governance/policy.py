@@ -148,6 +148,9 @@ class Limits:
     open_claims_max: int
     seen_max: int = 64
     hops_max: int = 3
+    """How often a record is sent on."""
+    link_hops_max: int = 8
+    """How far a change is told from entity to entity; what is known already is not told on."""
     forgets_after_ms: int = 30 * 86_400_000
     """Silence beyond the horizon after which an entity shrinks to a stub."""
     stub_ms: int = 5 * 366 * 86_400_000

@@ -25,10 +25,10 @@ from pipeline.governance.placement import (
     locate,
     locate_again,
 )
-from pipeline.governance.policy import EventType
 from pipeline.governance.reasons import Reason
 from pipeline.governance.references import owner_of
-from pipeline.governance.settlement import Reroute, Work, bury, settle
+from pipeline.governance.settlement import Reroute, Work, bury, let_go, settle
+from pipeline.governance.standing import authority
 from pipeline.governance.vocabulary import Disposition
 
 UNSEEN: Final = frozenset({Reason.PLATFORM_SUSPENDED.value, Reason.PLATFORM_BRAKED.value})
@@ -226,7 +226,7 @@ def _take_up(work: Work, entity: Entity, held: Held, placed: Placed, cause: int)
         work.transitions.append(_transition(entity, held, cause, disposition, why, occurrence))
         spoken.fate, spoken.reason = disposition.value, why.value
         spoken.claim.raw = None
-        newer(work, entity, occurrence, placed.kind, cause, why)
+        newer(work, entity, occurrence, placed, cause, why)
     elif placed.kind.sets_plan:
         settle(work, entity, occurrence, placed.kind, cause)
         replan(work.policy, entity)
@@ -235,17 +235,23 @@ def _take_up(work: Work, entity: Entity, held: Held, placed: Placed, cause: int)
 
 
 def newer(
-    work: Work, entity: Entity, occurrence: Occurrence, kind: EventType, cause: int, why: Reason
+    work: Work, entity: Entity, occurrence: Occurrence, placed: Placed, cause: int, why: Reason
 ) -> None:
     """See to what a claim that says nothing new changes all the same.
 
     A statement made once more is the newer of two owners'; an older plan may tell what the newest
-    is silent on.
+    is silent on; an owner's older word was said, though it has been taken back since.
     """
+    kind, spoken = placed.kind, placed.spoken
     if why is Reason.RESTATED and len(occurrence.spoken) > 1:
         settle(work, entity, occurrence, kind, cause)
     if kind.sets_plan and replan(work.policy, entity):
         work.moved[entity.key] = work.told[entity.key] = None
+    if why is Reason.OLDER_THAN_CURRENT and kind.name not in entity.said and not spoken.retracts:
+        rule = authority(work.policy, entity, kind, spoken.claim, spoken.region)
+        if not isinstance(rule, Reason) and rule.owner == spoken.claim.body["platform"]:
+            entity.said.add(kind.name)
+            let_go(work, entity, kind, cause)
 
 
 def settled_as(why: Reason) -> Disposition:

@@ -162,8 +162,8 @@ def settle(
     for name, fate in judgement.fates.items():
         _apply(rows, judgement.latest[name], occurrence.spoken[name], fate)
     mine = rows.finish()
-    if news and kind.name in work.policy.awaited and kind.name in entity.said:
-        _let_go(work, entity, kind, cause)
+    if news and kind.name in entity.said:
+        let_go(work, entity, kind, cause)
     return Settled(judgement.fates, mine)
 
 
@@ -342,8 +342,10 @@ def _publish(
     return occurrence.revision
 
 
-def _let_go(work: Work, entity: Entity, kind: EventType, cause: int) -> None:
+def let_go(work: Work, entity: Entity, kind: EventType, cause: int) -> None:
     """Settle the strict occurrences that waited for this event type."""
+    if kind.name not in work.policy.awaited:
+        return
     for other in list(entity.occurrences.values()):
         waiting = work.policy.catalogue.get(other.event_type)
         if waiting is None or other.revision or kind.name not in waiting.predecessors:

@@ -132,9 +132,15 @@ _SITES = ("ATL1", "DEN1", "SEA1")
 class Author:
     """Makes up what platforms say of a few orders and shipments."""
 
-    def __init__(self, rnd, family, shipments=3, *, finance=True):
+    def __init__(self, rnd, family, shipments=3, *, finance=True, lawful=False):
         self.rnd = rnd
         self.family = family
+        self.lawful = lawful
+        """Whether what the ordering law exempts is left out."""
+        self.strays = set()
+        """Platform and entity of what was written to a wrong partition, or knew a reference."""
+        self.twice = set()
+        """Platform and entity of what was said more than once."""
         self.habit = rnd.choice(HABITS)
         self.finance = finance and family not in {"by start", "abroad"}
         """Not where what a charge waits for may stand for a while only: exempt as well."""
@@ -166,9 +172,12 @@ class Author:
                 at_ms[name] + self.rnd.randrange(spread) * MINUTE_MS, start + PHASE_MS - 1
             )
             event = self.statement(name, at_ms[name])
-            said.setdefault(name, []).append(
-                Said(at_ms[name], event, self.may("astray") and self.chance(12))
-            )
+            astray = self.may("astray") and self.chance(12)
+            about = name, event["entity_id"]
+            astray = astray and not (self.lawful and about in self.twice)
+            if astray or event["reference"]:
+                self.strays.add(about)
+            said.setdefault(name, []).append(Said(at_ms[name], event, astray))
             self.said.setdefault(name, []).append(event)
         return Phase(said, list(controls))
 
@@ -188,11 +197,18 @@ class Author:
             body["account"] = "ACME-3PL"
         if earlier and self.may("twice") and self.chance(9):
             again = rnd.choice(earlier[-20:])
-            return again if self.chance(3) else again | {"event_id": body["event_id"]}
+            about = name, again["entity_id"]
+            if not self.lawful or (about not in self.strays and about[1]):
+                self.twice.add(about)
+                return again if self.chance(3) else again | {"event_id": body["event_id"]}
         if earlier and self.may("back") and self.chance(7):
             target = rnd.choice(earlier[-30:])
             if target["native_status"] == "FRT" or (self.family == "abroad" and target["stops"]):
                 return target  # exempt: an invoice waits for it; two planners
+            about = name, target["entity_id"]
+            if self.lawful and (target["shipments"] or about in self.twice):
+                return target
+            self.strays.add(about)  # it may be taken back by its id alone, which waits
             body |= self.taken_back(target)
         else:
             body |= _PLATFORMS[name](self)
@@ -205,7 +221,8 @@ class Author:
         else:
             hour = (at_ms // HOUR_MS - self.rnd.randrange(2)) * HOUR_MS
             moment = min(at_ms, hour + self.rnd.choice((0, 0, 32_000, 20 * MINUTE_MS)))
-        while not self.may("twice") and moment // MINUTE_MS in self.minutes[name]:
+        apart = self.lawful or not self.may("twice")
+        while apart and moment // MINUTE_MS in self.minutes[name]:
             moment -= MINUTE_MS
         self.minutes[name].add(moment // MINUTE_MS)
         return moment
@@ -289,6 +306,8 @@ class Author:
             body["references"] = [number_of(kind, about["entity_id"]) for kind in kinds]
         if split and self.family != "abroad":  # a child keeps the region of a split that has ended
             body["shipments"] = self.shipments[index + 1 :][: self.rnd.choice((1, 2))]
+        if self.lawful and any(event["shipments"] for event in mine):
+            body["shipments"] = next(event["shipments"] for event in mine if event["shipments"])
         return body
 
     def amount_of(self, kind):
@@ -349,12 +368,13 @@ _PLATFORMS = {
 _CONTROLS = ("suspend", "redecide", "activate", "watermark")
 
 
-def network(rnd, *, statements=30, shipments=3, family=None, phases=2):
-    """A network of one or two phases."""
+def network(rnd, *, statements=30, shipments=3, family=None, phases=2, lawful=False):
+    """A network of one or two phases; a lawful one has nothing that the ordering law exempts."""
     family = family or rnd.choice(FAMILIES)
     if phases == 1 or rnd.randrange(2):
-        return Network(family, [Author(rnd, family, shipments).phase(0, statements)])
-    author = Author(rnd, family, shipments, finance=False)
+        author = Author(rnd, family, shipments, lawful=lawful)
+        return Network(family, [author.phase(0, statements)])
+    author = Author(rnd, family, shipments, finance=False, lawful=lawful)
     kind = rnd.choice(_CONTROLS)
     half = statements // 2
     if kind == "suspend":

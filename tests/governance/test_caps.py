@@ -155,11 +155,11 @@ def test_ids_of_earlier_statements(driver):
 
 
 def test_hops_of_links(driver):
-    """A link that comes from three others is heard and told no further."""
+    """A link that comes from so many others is heard and told no further."""
     say(driver, "t", "tms-na", "TENDERED", orders=["80002"])
     before = len(driver.raw_records(names.LINKS))
     region = {"kind": "REGION_OF_SHIPMENT", "target": "acme/shipment/S1", "region": "NA"}
-    link(driver, "acme/order/80002", hops=POLICY.limits.hops_max, **region)
+    link(driver, "acme/order/80002", hops=POLICY.limits.link_hops_max, **region)
     assert shipment(driver).status == "tendered"
     assert len(driver.raw_records(names.LINKS)) == before
 

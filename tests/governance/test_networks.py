@@ -51,7 +51,7 @@ def written(driver, *topics):
 @given(SEEDS)
 def test_ordering_law_properties(seed):
     rnd = random.Random(seed)
-    told = network(rnd)
+    told = network(rnd, lawful=True)
     one = final(read(told, rnd, mode=rnd.choice(MODES), partitions=rnd.choice((1, 2, 4))))
     other = final(read(told, rnd, mode=rnd.choice(MODES), partitions=rnd.choice((1, 2, 4))))
     assert one == other, explained(told)
@@ -82,7 +82,8 @@ def test_many_interleavings_of_a_large_network(request):
     seed = int(request.config.getoption("--hypothesis-seed") or 1)
     rnd = random.Random(seed)
     shipments = statements // 25
-    told = network(rnd, statements=statements, shipments=shipments, family="by id", phases=1)
+    size = {"statements": statements, "shipments": shipments}
+    told = network(rnd, **size, family="by id", phases=1, lawful=True)
     assert len(told.phases[0].said) > 4
     assert told.size == statements
     wanted = None
@@ -195,7 +196,7 @@ def test_restarts_do_not_matter_properties(seed):
 def test_how_much_acts_at_once_does_not_matter_properties(seed):
     """Deadlines and claims to be judged again, one a batch: the next tick goes on."""
     rnd = random.Random(seed)
-    told, turn, mode = network(rnd), rnd.random(), rnd.choice(MODES)
+    told, turn, mode = network(rnd, lawful=True), rnd.random(), rnd.choice(MODES)
     one = final(read(told, random.Random(turn), mode=mode))
     with (
         mock.patch.object(partition_state, "DUE_MAX", 1),
