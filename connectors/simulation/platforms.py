@@ -266,6 +266,7 @@ PLATFORMS: Final[Mapping[str, Platform]] = {
             _shipment_entity,
             _coded,
             precision=Precision.MINUTE.value,
+            fixed={"stated_by": "Kim Lee", "remark": "the driver phoned"},
         ),
     )
 }

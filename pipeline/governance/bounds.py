@@ -6,7 +6,7 @@ Each fault names its field and the bound. Must never know a policy.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 from pipeline.governance.claims import RawEvent, texts_of
 from pipeline.governance.flow import Stage
@@ -19,16 +19,27 @@ LISTED_MAX: Final = 500
 """Stops, orders, references or shipments that one record may list."""
 _DECIMAL_MAX: Final = 10**18
 _OFFSET_MINUTES_MAX: Final = 18 * 60
+_PERSONAL: Final[tuple[tuple[Literal["stated_by", "remark"], str], ...]] = (
+    ("stated_by", "a person's statement has their name"),
+    ("remark", "a person's statement has its reason"),
+)
 
 
-def check(body: RawEvent, key: str) -> None:
+def check(body: RawEvent, key: str, *, personal: bool = False) -> None:
     """Refuse a raw event that breaks a bound.
+
+    Args:
+        body: the event.
+        key: of its entity.
+        personal: whether a person states it, who gives name and reason.
 
     Raises:
         RefusedError: it does; every fault is named.
 
     """
     faults = list(_faults(body))
+    if personal:
+        faults += [f"{name} is empty: {why}" for name, why in _PERSONAL if not body[name]]
     if faults:
         raise RefusedError(Reason.FIELD_INVALID, "; ".join(faults), Stage.BOUNDS, key)
 

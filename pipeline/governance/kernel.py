@@ -53,7 +53,7 @@ from pipeline.governance.settlement import (
     bury,
     settle,
 )
-from pipeline.governance.vocabulary import Disposition, EntityType, LinkKind
+from pipeline.governance.vocabulary import Disposition, EntityType, LinkKind, Role
 
 REFERENCE_TYPE: Final = REFERENCE
 EXPIRES_AS: Final = {Reason.AWAITING_TARGET.value: Reason.RETRACTION_TARGET_UNKNOWN}
@@ -298,7 +298,7 @@ def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
             raise RefusedError(Reason.TOO_MANY_HOPS, f"{arrival.hops} hops", Stage.IDENTITY, key)
         work.reroutes.append(Reroute(key, arrival.raw, arrival.origin, arrival.hops + 1))
         return _verdict(Disposition.REROUTED, Reason.WRONG_PARTITION, key, body)
-    check(body, key)
+    check(body, key, personal=platform.role is Role.OPS_DESK)
     entity = opened(work, key)
     _complete(work, entity, arrival.origin)
     if mark_of(arrival.digest) in entity.seen:

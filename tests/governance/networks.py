@@ -212,6 +212,8 @@ class Author:
             body |= self.taken_back(target)
         else:
             body |= _PLATFORMS[name](self)
+        if name == "ops-desk":
+            body |= {"stated_by": "Kim", "remark": "the driver phoned"}
         return raw_event(**body)
 
     def moment(self, name, at_ms):
@@ -348,8 +350,7 @@ class Author:
 
     def desk(self):
         kind = self.rnd.choice(("departed", "delivered", "goods.issued"))
-        told = {"stated_by": "Kim", "remark": "the driver phoned"}
-        return self.shipment() | told | {"native_status": kind} | self.place(kind == "delivered")
+        return self.shipment() | {"native_status": kind} | self.place(kind == "delivered")
 
 
 def number_of(kind, shipment):

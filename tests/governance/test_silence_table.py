@@ -156,6 +156,8 @@ def say(driver, word, last):
     }  # fmt: skip
     if word.happened is None:
         event |= {"retracts": last[word.platform], "native_status": "-", "stop": None}
+    if word.platform == "ops-desk":
+        event |= {"stated_by": "Kim", "remark": "the driver phoned"}
     last[word.platform] = word.id
     platform = driver.policies[BUNDLE.version].platforms[word.platform]
     driver.pipe(min(platform.topics), event, at_ms=word.at)

@@ -114,6 +114,8 @@ def worlds(draw, *, retractions=True):
             body |= {"entity_id": "S1", "classifier": "ACTUAL", "occurred_precision": "SECOND"}
             if name == "wms-3pl":
                 body["account"] = "ACME-3PL"
+            if name == "ops-desk":
+                body |= {"stated_by": "Kim", "remark": "the driver phoned"}
             body["occurred"] = at_ms - draw(st.integers(0, 6)) * 20 * MINUTE_MS
             body["recorded"] = draw(st.sampled_from([None, at_ms, at_ms - 30 * MINUTE_MS]))
             earlier = [event for _, event in statements if event["retracts"] is None]
