@@ -37,13 +37,12 @@ _UNPLACED: Final[dict[str, tuple[str, str]]] = {
 }
 _TAKEN_BACK: Final[dict[tuple[str, str], str]] = {
     (_D.APPROVED, _R.RETRACTED_BY_AUTHOR): "What it takes back stands no more",
-    (_D.STALE, _R.RETRACTED_BY_AUTHOR): "What it takes back did not stand yet, and will not",
+    (_D.STALE, _R.RETRACTED_BY_AUTHOR): "What it takes back did not stand, and will not: nothing"
+    " else changes",
     (_D.STALE, _R.OLDER_THAN_CURRENT): "The desk has said something newer since, which counts:"
     " take that back",
     (_D.DUPLICATE, _R.RESTATED): "It was taken back already",
     (_D.CORROBORATED, _R.AGREES_WITH_OWNER): "The owner has taken it back too",
-    (_D.OVERRULED, _R.DIFFERS_FROM_OWNER): "What it takes back did not stand: what the owner said"
-    " stands as before",
     (_D.OVERRULED, _R.OWNER_RETRACTED): "What it takes back did not stand: the owner had taken it"
     " back",
     (_D.HELD, _R.REGION_UNRESOLVED): "What it takes back waits itself: both are decided together",

@@ -87,11 +87,10 @@ def test_whatever_else_it_waits_for_is_told_until_when():
     ("fate", "reason", "meaning"),
     [
         ("approved", "retracted_by_author", "What it takes back stands no more"),
-        ("stale", "retracted_by_author", "What it takes back did not stand yet, and will not"),
         (
-            "overruled",
-            "differs_from_owner",
-            "What it takes back did not stand: what the owner said stands as before",
+            "stale",
+            "retracted_by_author",
+            "What it takes back did not stand, and will not: nothing else changes",
         ),
         ("overruled", "not_owner", "What it takes back did not stand: nothing changes"),
         ("duplicate", "restated", "It was taken back already"),

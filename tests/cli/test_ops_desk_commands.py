@@ -89,7 +89,7 @@ def test_a_retraction_of_what_the_owner_overruled_changes_nothing_that_stands(go
     governed.fates(governed.send(said))
     told = state(shipment, "--retract", event["claim"])
     assert told.code == 0
-    assert "What it takes back did not stand: what the owner said stands as before." in told.out
+    assert "What it takes back did not stand, and will not: nothing else changes." in told.out
     assert "Says otherwise" not in told.out
 
 
