@@ -14,7 +14,7 @@ from pipeline.governance.claims import Claim, Raw
 from pipeline.governance.entity import Entity, Held, Occurrence, Spoken
 from pipeline.governance.facts import replan
 from pipeline.governance.flow import Stage
-from pipeline.governance.hearing import hear
+from pipeline.governance.hearing import hear, speaks
 from pipeline.governance.identity import REFERENCE
 from pipeline.governance.outputs import Transition
 from pipeline.governance.placement import (
@@ -28,7 +28,7 @@ from pipeline.governance.placement import (
 from pipeline.governance.reasons import Reason
 from pipeline.governance.references import owner_of
 from pipeline.governance.settlement import Reroute, Work, bury, let_go, settle
-from pipeline.governance.standing import authority
+from pipeline.governance.standing import authority, predecessor_missing
 from pipeline.governance.vocabulary import Disposition
 
 UNSEEN: Final = frozenset({Reason.PLATFORM_SUSPENDED.value, Reason.PLATFORM_BRAKED.value})
@@ -242,16 +242,28 @@ def newer(
     A statement made once more is the newer of two owners'; an older plan may tell what the newest
     is silent on; an owner's older word was said, though it has been taken back since.
     """
-    kind, spoken = placed.kind, placed.spoken
+    kind = placed.kind
     if why is Reason.RESTATED and len(occurrence.spoken) > 1:
         settle(work, entity, occurrence, kind, cause)
     if kind.sets_plan and replan(work.policy, entity):
         work.moved[entity.key] = work.told[entity.key] = None
-    if why is Reason.OLDER_THAN_CURRENT and kind.name not in entity.said and not spoken.retracts:
-        rule = authority(work.policy, entity, kind, spoken.claim, spoken.region)
-        if not isinstance(rule, Reason) and rule.owner == spoken.claim.body["platform"]:
-            entity.said.add(kind.name)
-            let_go(work, entity, kind, cause)
+    if why is Reason.OLDER_THAN_CURRENT and kind.name not in entity.said:
+        _was_said(work, entity, occurrence, placed, cause)
+
+
+def _was_said(
+    work: Work, entity: Entity, occurrence: Occurrence, placed: Placed, cause: int
+) -> None:
+    """Note that an owner said something, where its denial was read first."""
+    kind, spoken = placed.kind, placed.spoken
+    name = spoken.claim.body["platform"]
+    denied = not spoken.retracts and speaks(occurrence.spoken[name]).retracts
+    if not denied or predecessor_missing(entity, kind):
+        return
+    rule = authority(work.policy, entity, kind, spoken.claim, spoken.region)
+    if not isinstance(rule, Reason) and rule.owner == name:
+        entity.said.add(kind.name)
+        let_go(work, entity, kind, cause)
 
 
 def settled_as(why: Reason) -> Disposition:

@@ -74,7 +74,7 @@ def judge(
             once = _owned_once(policy, entity, kind, name, spoken)
             reason = Reason.NOT_OWNER_AT_OCCURRENCE if once else Reason.NOT_OWNER
             outsiders.append(_Speaker(name, spoken, rule, reason))
-    if not occurrence.revision and _predecessor_missing(entity, kind):
+    if not occurrence.revision and predecessor_missing(entity, kind):
         return _wait_for_predecessor(policy, latest, fates, [*owners, *deputies], outsiders)
     if not owners:
         return _without_owner(policy, occurrence, latest, fates, deputies, outsiders, clock)
@@ -175,7 +175,7 @@ def _governs(entity: Entity, kind: EventType, speaker: _Speaker) -> bool:
     return not kind.sets_plan and speaker.spoken.region in {None, entity.region}
 
 
-def _predecessor_missing(entity: Entity, kind: EventType) -> bool:
+def predecessor_missing(entity: Entity, kind: EventType) -> bool:
     """Whether a strict event type has a predecessor of which nothing was ever published."""
     return kind.strict and not all(name in entity.said for name in kind.predecessors)
 
