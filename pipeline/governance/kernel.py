@@ -55,7 +55,6 @@ from pipeline.governance.settlement import (
 )
 from pipeline.governance.vocabulary import Disposition, EntityType, LinkKind, Role
 
-REFERENCE_TYPE: Final = REFERENCE
 EXPIRES_AS: Final = {Reason.AWAITING_TARGET.value: Reason.RETRACTION_TARGET_UNKNOWN}
 """Reasons of dead letters that differ from what was waited for."""
 INCOMPLETE_MAX: Final = 20
@@ -196,8 +195,7 @@ def forget(work: Work, entity: Entity) -> None:
 def opened(work: Work, key: str) -> Entity:
     """The entity as it is now.
 
-    One that has been silent for too long is forgotten first; open claims that an activation or a
-    release left to be judged again are judged before anything new.
+    Forgotten first, if silent for too long; claims still to be judged again go before what is new.
     """
     entity = work.entities.open(key)
     forget(work, entity)

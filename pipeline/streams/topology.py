@@ -16,7 +16,7 @@ from pipeline.contract import codec, headers, names
 from pipeline.contract.codec import Schema
 from pipeline.governance import kernel, ledger, steering
 from pipeline.governance.bounds import ID_CHARACTERS_MAX
-from pipeline.governance.identity import entity_key, partition_of
+from pipeline.governance.identity import REFERENCE, entity_key, partition_of
 from pipeline.governance.ledger import BLOCK_RECORDS_MAX, InputRange
 from pipeline.governance.outputs import Record, Transition, Verdict, status_record
 from pipeline.governance.policy import Policy
@@ -470,7 +470,7 @@ def _write_outputs(
     for name in work.told:
         entity = state.open(name)
         work.touched[name] = entity
-        if entity.name.type != kernel.REFERENCE_TYPE:
+        if entity.name.type != REFERENCE:
             value = codec.encode(
                 status_record(work.policy, entity), story, ids[names.ENTITY_STATUS]
             )
