@@ -283,7 +283,6 @@ def build(
     partitions: int,
     observer: Observer,
     measure: Measure,
-    crash_point: Callable[[str], None] | None = None,
 ) -> LaneApp:
     """The Faust app of one worker, ready to run.
 
@@ -295,7 +294,6 @@ def build(
         partitions: partition count of every input.
         observer: of the lane.
         measure: told what each decision brought.
-        crash_point: seam of fault tests.
 
     Raises:
         SettingsError: the state dir can't be used.
@@ -317,8 +315,6 @@ def build(
 
     read = inputs.topics - {names.CONTROL}
     config = _lane_config(settings, bootstrap, ids[names.CONTROL], read)
-    if crash_point is not None:
-        config = dataclasses.replace(config, crash_point=crash_point)
     app = LaneApp(settings.governor_group, datadir=_data_dir(settings), web_enabled=False)
     lane: Lane[PartitionState] = Lane(app, config, Governing(lookups.policies, inputs), observer)
     decider = Decider(surroundings, lookups, measure, inputs, lane.set_inputs)
@@ -363,6 +359,7 @@ def _lane_config(
         linger_s=settings.governor_linger_ms / 1_000,
         session_ms=settings.governor_session_ms,
         transaction_timeout_ms=settings.transaction_timeout_ms,
+        call_limit_s=min(LaneConfig.call_limit_s, settings.transaction_timeout_ms / 1_000),
         output_bytes_max=contract_topics.OWN_BYTES_MAX,
         tick_interval_s=settings.tick_ms / 1_000,
         tick=tick,

@@ -11,7 +11,6 @@ stdin. Every decision goes to the output topic, so that a test sees all of it.
 
 import json
 import os
-import signal
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -31,6 +30,10 @@ from pipeline.lane import (
     TopicRefusedError,
     is_tick,
 )
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from crash_points import arm
 
 SPEC = json.loads(sys.argv[1])
 OUT = SPEC.pop("out")
@@ -123,20 +126,12 @@ class Telling(Observer):
         tell("deferred", partition=partition, why=deferred.why)
 
 
-def crash(point):
-    global CRASH
-    if CRASH is not None and point == CRASH.split()[-1]:
-        kind, CRASH = CRASH.split()[0], None
-        os.kill(os.getpid(), signal.SIGSTOP if kind == "stop" else signal.SIGKILL)
-
-
 app = LaneApp("counter", datadir=SPEC.pop("datadir"))
 lane = Lane(
     app,
     LaneConfig(
         **{**SPEC, "inputs": frozenset(SPEC["inputs"])},
         tick=lambda partition: Tick(b"tick", b"%d" % partition),
-        crash_point=crash,
     ),
     Counting(),
     Telling(),
@@ -159,5 +154,7 @@ def obey():
 
 
 if __name__ == "__main__":
+    if CRASH is not None:
+        arm(*CRASH)
     threading.Thread(target=obey, daemon=True).start()
     faust.Worker(app, loglevel="INFO").execute_from_commandline()

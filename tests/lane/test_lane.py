@@ -70,7 +70,7 @@ def test_counts_once_through_kills_at_every_point_and_restores(cluster):
         cluster.write(orders, 200)
         cluster.write(parcels, 40)
         written += 240
-        worker = cluster.start([orders, parcels], crash=point)
+        worker = cluster.start([orders, parcels], crash=[point])
         assert worker.process.wait(30) == -signal.SIGKILL
     worker = cluster.start([orders, parcels])
     cluster.wait_counted(written)
@@ -103,7 +103,7 @@ def test_a_zombie_neither_repeats_nor_spoils(cluster):
     orders = cluster.topic("orders")
     limits = {"session_ms": 6_000, "transaction_timeout_ms": 6_000, "call_limit_s": 5}
     # it stops dead with its first transaction written and not committed
-    zombie = cluster.start([orders], "0", crash="stop before_commit", **limits)
+    zombie = cluster.start([orders], "0", crash=["before_commit", 1, signal.SIGSTOP], **limits)
     zombie.owns([0, 1, 2, 3])
     cluster.write(orders, 400)
     until(lambda: zombie.status() == "stopped")
