@@ -45,6 +45,10 @@ class Settings(BaseModel):
         None, description="Folder of the policy bundle. Empty: the one that ships with Milepost"
     )
 
+    pure: bool = Field(
+        default=False,
+        description="Run the hot path in pure Python even where its compiled form is there",
+    )
     topics_file: Path | None = Field(
         None,
         description="File that declares the topics. Empty: the topics.yaml that ships with "

@@ -78,6 +78,9 @@ def run(kind, shipments):
 
 
 def main():
+    import gc
+
+    gc.disable()
     parser = argparse.ArgumentParser()
     parser.add_argument("tree", type=Path)
     parser.add_argument("kind", choices=("plain", "hard"))

@@ -330,8 +330,40 @@ class Entity:
             kept.forgotten = True
             kept.generation, kept.seq = self.generation, self.seq
             kept.link_seq, kept.active = self.link_seq, self.active
-        for name in self.__slots__:
-            setattr(self, name, getattr(kept, name))
+        self._become(kept)
+
+    def _become(self, other: Entity) -> None:
+        """Take over everything of another one with the same key."""
+        self.generation = other.generation
+        self.forgotten = other.forgotten
+        self.active = other.active
+        self.seq = other.seq
+        self.status = other.status
+        self.rank = other.rank
+        self.received = other.received
+        self.region = other.region
+        self.link_region = other.link_region
+        self.start = other.start
+        self.plans = other.plans
+        self.orders = other.orders
+        self.told = other.told
+        self.told_status = other.told_status
+        self.linked = other.linked
+        self.link_seq = other.link_seq
+        self.inherited = other.inherited
+        self.split = other.split
+        self.children = other.children
+        self.cancels = other.cancels
+        self.binds = other.binds
+        self.bound = other.bound
+        self.bindings = other.bindings
+        self.references = other.references
+        self.incomplete = other.incomplete
+        self.occurrences = other.occurrences
+        self.standing = other.standing
+        self.said = other.said
+        self.held = other.held
+        self.seen = other.seen
 
     def prune(self, occurrence: Occurrence) -> None:
         """Forget an occurrence of which nobody speaks and nothing was published."""

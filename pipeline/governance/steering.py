@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Final
 
 from pipeline.governance.alerts import AlertKind, alert
 from pipeline.governance.facts import replan
@@ -18,7 +17,7 @@ from pipeline.governance.reasons import Reason
 from pipeline.governance.settlement import Work
 from pipeline.governance.vocabulary import ControlKind, Disposition
 
-REOPENED_MAX: Final = 10_000
+REOPENED_MAX: int = 10_000
 """Entities whose open claims are judged again at once: about a second's work."""
 
 

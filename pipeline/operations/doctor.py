@@ -21,7 +21,7 @@ from pipeline.contract.yaml_lines import InvalidFileError
 from pipeline.kafka import clients
 from pipeline.kafka.errors import UnreachableError
 from pipeline.kafka.registry import credentials, trusted
-from pipeline.operations import governed_checks, handshake, transactions
+from pipeline.operations import governed_checks, handshake, kernel_form, transactions
 from pipeline.operations.findings import Check, Dependency, Finding, Patient, Severity
 from pipeline.settings import SettingsError
 
@@ -352,5 +352,6 @@ CHECKS: tuple[Check, ...] = (
     Check("Compatibility rules can be read", registry_rules, Dependency.REGISTRY),
     *governed_checks.CHECKS,
     Check("The state directory's disk has room", disk_space),
+    kernel_form.CHECK,
 )
 """Every check, in the order in which they are made."""

@@ -41,6 +41,7 @@ from pipeline.lane import (
     Tick,
 )
 from pipeline.lane.model import RETENTION
+from pipeline.native import PURE_BECAUSE
 from pipeline.settings import Settings, SettingsError
 from pipeline.streams.lookups import ASK_AGAIN_S, Lookups
 from pipeline.streams.observing import WrongPolicy
@@ -376,6 +377,7 @@ def run_worker(app: LaneApp, log_level: str) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
+    log.info("the hot path runs %s", f"pure: {PURE_BECAUSE}" if PURE_BECAUSE else "compiled")
     sys.argv = sys.argv[:1]
     faust.Worker(
         app, loglevel=log_level, redirect_stdouts=False, override_logging=False

@@ -30,7 +30,7 @@ _DAY_MS = 86_400_000
 _ASKED_MAX = 2_000
 """Silent entities that one batch looks at."""
 _NONE = -1
-DUE_MAX: Final = 10_000
+DUE_MAX: int = 10_000
 """Deadlines that one batch lets act: about a second's work, so that other partitions go on."""
 _MOVED_MAX = 1_000
 """Entries of deadlines that moved which are kept besides the others."""
@@ -119,7 +119,8 @@ class PartitionState:
         self.approved_count = own.get("approved_count", -1)
         self.approved_digest = bytes.fromhex(own.get("approved_digest", ""))
         self.positions = dict(own["positions"])
-        self._left = own.get("reopening")
+        left = own.get("reopening")
+        self._left = None if left is None else (left[0], left[1])
 
     def count_approved(self, value: bytes) -> None:
         """Chain one more approved record to the digest of those before."""

@@ -6,7 +6,6 @@ asked of the kernel's own functions. Must never reach Kafka, read a clock, or kn
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pipeline.contract import names
 from pipeline.contract.bundle import LoadedBundle
 from pipeline.contract.policy_tables import compile_policy
 from pipeline.contract.policy_words import span_ms
+from pipeline.governance import entity_codec
 from pipeline.governance.claims import Claim, Origin, RawEvent, mark_of
 from pipeline.governance.entity import Entity
 from pipeline.governance.flow import STEPS, Stage
@@ -213,7 +213,11 @@ def _judged(
             break
         named.append(owner)
     platform = policy.platforms.get(event["platform"])
-    return _Judged(policy, rows, platform, copy.deepcopy(entity), claim, named)
+    return _Judged(policy, rows, platform, _copied(entity), claim, named)
+
+
+def _copied(entity: Entity) -> Entity:
+    return entity_codec.load(entity.key, json.loads(json.dumps(entity_codec.dump(entity))))
 
 
 def _key(driver: TopologyDriver, event: Record) -> str:

@@ -17,6 +17,7 @@ FORBIDDEN_NAMES = re.compile(
     r"^(utils?|helpers?|common|misc|base_.*|.*(manager|handler|service)s?)$"
 )
 READS_ENVIRONMENT = {
+    "pipeline/native.py": "decides which form of the hot path is imported, before anything is",
     "pipeline/settings.py": "the one module that reads settings",
     "pipeline/local/artifacts.py": "XDG_CACHE_HOME says where a user's cache is",
     "pipeline/local/components.py": "children inherit the environment",

@@ -1,0 +1,26 @@
+"""The doctor's check of which form of the hot path runs. Must never import another form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.native import PURE_BECAUSE
+from pipeline.operations.findings import Check, Finding, Patient, Severity
+
+
+def compiled(patient: Patient) -> Iterator[Finding]:
+    """See whether the hot path runs compiled."""
+    if not PURE_BECAUSE:
+        return
+    remedy = "Install a C compiler and Python's headers, then Milepost again"
+    if patient.settings.pure:
+        remedy = "Unset MILEPOST_PURE, unless it was set to compare the two"
+    yield Finding(
+        f"The hot path runs in pure Python: {PURE_BECAUSE}",
+        "A worker decides the same, and governs about a third of the events a second",
+        remedy,
+        Severity.WARNING,
+    )
+
+
+CHECK = Check("The hot path runs compiled", compiled)
