@@ -193,10 +193,13 @@ class Worker:
 
 
 class Gate:
-    """Stands before the registry; can answer 503 for it, or hang up."""
+    """Stands before the registry; can answer for it, hang up, or take its time."""
 
     def __init__(self, registry_url):
         self.closed = False
+        self.status = 503
+        """What it answers while it is closed; 0: it hangs up."""
+        self.slow_s = 0.0
         self.asked = []
         base = registry_url.partition("/apis/")[0]
         gate, client = self, httpx.Client(timeout=20)
@@ -208,8 +211,12 @@ class Gate:
                 length = int(self.headers.get("content-length") or 0)
                 body = self.rfile.read(length) if length else None
                 gate.asked.append(self.path)
+                time.sleep(gate.slow_s)
+                if gate.closed and not gate.status:
+                    self.close_connection = True
+                    return
                 if gate.closed:
-                    status, kind, content = 503, "text/plain", b"closed by the test"
+                    status, kind, content = gate.status, "text/plain", b"closed by the test"
                 else:
                     told = {"content-type": self.headers.get("content-type") or "application/json"}
                     answer = client.request(

@@ -1,0 +1,309 @@
+"""What a campaign happens in: a cluster, a registry, governors, sinks, an ERP, traffic, a witness.
+
+Every process is started as production starts it, and can be started anew at any time. `heal` brings
+everything back to how it should be; then everything that was sent has to be decided.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from unittest.mock import patch
+
+import psutil
+import yaml
+from governed_stack import Governed, until
+from paced_traffic import PacedTraffic
+from proxied_broker import ProxiedBroker
+from tcp_proxy import TcpProxy
+from witness import Witness
+
+from pipeline.contract import codec
+from pipeline.contract.names import data_root
+from pipeline.local.ports import http_answers, unused
+from pipeline.local.processes import Command, Process
+from pipeline.local.stack import LocalStack
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+MILEPOST = (sys.executable, "-m", "pipeline.cli.main")
+SLOTS = ("0", "1")
+HEAL_S = 90.0
+KILLED = 128 + signal.SIGKILL
+CRASHES = frozenset({128 + number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)})
+"""Exit codes that only a fault of ours, or one that we caused on purpose, ends with."""
+
+
+class Running:
+    """A process of the product that is to be there, until it is told otherwise."""
+
+    def __init__(self, name: str, argv: tuple[str, ...], env: dict[str, str], log: Path) -> None:
+        self.name, self.argv, self.env, self.log_file = name, argv, env, log
+        self.process: Process | None = None
+        self.wanted = False
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.exit_code() is None
+
+    def start(self, argv: tuple[str, ...] | None = None, **env: str) -> None:
+        """Start it; with another command or environment only this once."""
+        self.wanted = True
+        command = Command(
+            name=self.name,
+            argv=argv or self.argv,
+            cwd=ROOT,
+            log=self.log_file,
+            env=self.env | env,
+            grace_s=60,
+        )
+        self.process = Process(command)
+
+    def stop(self) -> int:
+        """End it in order; its exit code."""
+        self.wanted = False
+        self.process.stop()
+        return self.process.exit_code()
+
+    def kill(self) -> None:
+        """End it as a crash does; it stays wanted."""
+        self.process.kill()
+
+    def signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def wait(self, seconds: float = 60.0) -> int:
+        """Wait until it has ended; its exit code."""
+        until(lambda: not self.running, seconds, f"the end of {self.name}")
+        return self.process.exit_code()
+
+    def said(self) -> str:
+        """What it wrote since it was last started."""
+        return self.process.output()
+
+
+class Governor(Running):
+    """One worker slot: `milepost run governor`, a supervisor and its worker; or a bare worker."""
+
+    def worker_pid(self) -> int | None:
+        """The worker's process, below its supervisor."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = psutil.Process(self.pid).children()
+            return children[0].pid if children else None
+        return None
+
+    def kill_both(self) -> None:
+        """Kill -9 supervisor and worker, as the end of their machine does."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = psutil.Process(self.pid).children()
+            self.kill()
+            for child in children:
+                child.kill()
+
+    def kill_worker(self) -> None:
+        """Kill -9 the worker, not its supervisor."""
+        pid = until(self.worker_pid, 30, f"a worker of {self.name}")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+class Arena(Governed):
+    """The stack, with everything that a campaign needs beside it.
+
+    Args:
+        seed: of the traffic.
+        rate: events a second.
+
+    """
+
+    WATCH = Witness
+
+    def __init__(self, seed: int, rate: float = 120.0) -> None:
+        ports = (unused(), unused())
+        self.proxy = TcpProxy(ports[1], ports[0])
+        with patch("pipeline.local.stack.Broker", lambda *a, **k: ProxiedBroker(ports, *a, **k)):
+            super().__init__()
+        self.witness: Witness = self.watch
+        self.proxied = f"127.0.0.1:{ports[1]}"
+        self.exits: Counter[str] = Counter()
+        self.expected_crashes = 0
+        """How often a process was made to crash on purpose."""
+        self.lost: set[tuple[str, int, int]] = set()
+        """Topic, partition and first offset of what retention took on purpose."""
+        self.strangers: set[bytes] = set()
+        """Keys of records that are no part of any world."""
+        self._with: dict[str, int] = {}
+        self.publish(self.bundle)
+        self.governors = {slot: self.governor(slot) for slot in SLOTS}
+        self.guests: dict[str, Governor] = {}
+        """Further workers, by slot; bare ones, and nobody starts them again."""
+        self.erp = self._run("erp", "simulated-erp", str(unused()))
+        self.erp_url = f"http://127.0.0.1:{self.erp.argv[-1]}"
+        self.portal = self._run("portal-sink", "sink", "portal")
+        self.erp_sink = self._run(
+            "erp-sink",
+            *("sink", "erp"),
+            MILEPOST_ERP_URL=self.erp_url,
+            MILEPOST_POLICY_DIR=str(self._posting_rules()),
+        )
+        self.traffic = PacedTraffic(self, seed, rate)
+
+    @property
+    def stack(self) -> LocalStack:
+        return self._stack
+
+    @property
+    def processes(self) -> list[Running]:
+        return [self.erp, *self.governors.values(), self.portal, self.erp_sink]
+
+    # Records that are no part of a world
+
+    def put_stranger(self, topic: str, key: bytes, value: bytes) -> tuple[str, int, int]:
+        """Write bytes of an entity that no world knows; their place."""
+        self.strangers.add(key)
+        return self.put(topic, key, value)
+
+    def schema_with(self, name: str, field: object) -> int:
+        """Registry id of the raw event with one more field, under a subject of nobody's topic."""
+        if name not in self._with:
+            definition = copy.deepcopy(codec.definition("raw-event"))
+            definition["fields"].append(
+                {"name": name, "type": field, "doc": "More", "default": None}
+            )
+            self._with[name] = self.registry.register(f"strange-{name}-value", definition)
+        return self._with[name]
+
+    # Processes
+
+    def open(self) -> None:
+        """Start everything; returns once events are decided about."""
+        for process in self.processes:
+            process.start()
+        self.erp_is_up()
+        self.traffic.start()
+        self.more(1)
+
+    def close(self) -> None:
+        self.traffic.stop()
+        started = [p for p in (*self.guests.values(), *self.processes) if p.process is not None]
+        for running in started:
+            running.process.ask_to_end()
+        for running in started:
+            running.process.stop()
+        self.proxy.close()
+        super().close()
+
+    def governor(self, slot: str) -> Governor:
+        """A worker slot; not started."""
+        return Governor(
+            f"governor-{slot}",
+            (*MILEPOST, "run", "governor", "--slot", slot),
+            self.environment(
+                MILEPOST_GOVERNOR_SLOT=slot,
+                MILEPOST_BOOTSTRAP_SERVERS=self.proxied,
+                MILEPOST_TRANSACTION_TIMEOUT_MS="6000",
+            ),
+            self.folder / f"governor-{slot}.log",
+        )
+
+    @staticmethod
+    def spoiled(entry: str, *arguments: str) -> tuple[str, ...]:
+        """The command of a bare worker that a module of this folder has spoiled."""
+        own = (sys.executable, str(HERE / entry), *arguments)
+        return (*own, "--", "run", "governor", "--worker")
+
+    def spoiled_sink(self, sink: Running, entry: str, *arguments: str) -> tuple[str, ...]:
+        """The command of a sink that a module of this folder has spoiled."""
+        return (sys.executable, str(HERE / entry), *arguments, "--", *sink.argv[len(MILEPOST) :])
+
+    def broker(self, number: int = 0):
+        return self.stack.brokers[number]
+
+    # What should be
+
+    def heal(self) -> None:
+        """Put everything back to how it should be."""
+        self.gate.closed, self.gate.status, self.gate.slow_s = False, 503, 0.0
+        self.proxy.calm()
+        for broker in self.stack.brokers:
+            if broker.pid is None:
+                broker.start()
+        for broker in self.stack.brokers:
+            broker.wait_ready()
+        for process in self.processes:
+            if not process.running:
+                if process.process is not None:
+                    self.exits[f"{process.name} {process.process.exit_code()}"] += 1
+                process.start()
+
+    def rest(self) -> None:
+        """End all governors in order."""
+        governors = [*self.guests.values(), *self.governors.values()]
+        for governor in governors:
+            governor.process.ask_to_end()
+        for governor in governors:
+            governor.stop()
+        self.guests.clear()
+
+    def decided(self, seconds: float = HEAL_S) -> None:
+        """Wait until everything that was acknowledged by now is decided about."""
+        due = {place: list(offsets[-1:]) for place, offsets in list(self.traffic.acked.items())}
+        try:
+            self.witness.until(
+                lambda: self.witness.decided_up_to(due), seconds, "a verdict on what was sent"
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {self._silence()}") from None
+
+    def more(self, records: int, seconds: float = HEAL_S) -> None:
+        """Wait until so many more records are decided about."""
+        goal = self.witness.decided + records
+        self.witness.until(
+            lambda: self.witness.decided >= goal, seconds, f"{records} more verdicts"
+        )
+
+    def _silence(self) -> str:
+        """What the governors said last, for whoever asks why nothing goes on."""
+        return "; ".join(
+            f"{governor.name} ({'runs' if governor.running else 'has ended'}): "
+            f"{governor.said()[-1_500:]}"
+            for governor in self.governors.values()
+            if governor.process is not None
+        )
+
+    def _run(self, name: str, *arguments: str, **env: str) -> Running:
+        log = self.folder / f"{name}.log"
+        return Running(name, (*MILEPOST, "run", *arguments), self.environment(**env), log)
+
+    def _posting_rules(self) -> Path:
+        """The shipped rules, with waits short enough for a test."""
+        folder, shipped = self.folder / "policy", data_root() / "policy"
+        folder.mkdir()
+        (folder / "catalogue.yaml").write_bytes((shipped / "catalogue.yaml").read_bytes())
+        content = yaml.safe_load((shipped / "erp-postings.yaml").read_text())
+        content["endpoints"][0] |= {
+            "timeout": "PT2S",
+            "settles_after": "PT1S",
+            "backoff": {"first": "PT0.1S", "most": "PT1S"},
+        }
+        (folder / "erp-postings.yaml").write_text(yaml.safe_dump(content))
+        return folder
+
+    def erp_is_up(self) -> None:
+        until(lambda: http_answers(f"{self.erp_url}/summary"), 30, "the ERP")
+
+
+def lasts(seconds: float) -> None:
+    """Let a fault last."""
+    time.sleep(seconds)

@@ -1,0 +1,151 @@
+"""Faults of processes: killed at random and at named moments, stopped beyond their session, too
+many at once, and the broker itself killed. Each returns once it has happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from random import Random
+
+import psutil
+from arena import KILLED, SLOTS, Arena, Governor, lasts
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+from crash_points import ERP
+from governed_stack import until
+
+from pipeline.contract import names
+
+SESSION_S = 6.0
+TINY = 200
+"""Bytes that hold the end of a transaction, and no batch of records."""
+Act = Callable[[Arena, Random], None]
+
+
+def kill_worker(arena: Arena, roll: Random) -> None:
+    """Kill -9 a worker at a random moment; its supervisor starts another."""
+    lasts(roll.uniform(0.0, 1.0))
+    arena.governors[roll.choice(SLOTS)].kill_worker()
+
+
+def kill_supervisor(arena: Arena, roll: Random) -> None:
+    """Kill -9 a supervisor: its worker leaves in order and nobody starts another."""
+    arena.governors[roll.choice(SLOTS)].kill()
+
+
+def kill_sinks(arena: Arena, roll: Random) -> None:
+    """Kill -9 both sinks and the ERP at a random moment."""
+    lasts(roll.uniform(0.0, 1.0))
+    for process in (arena.portal, arena.erp_sink, arena.erp):
+        process.kill()
+
+
+def dies_at(point: str) -> Act:
+    """A worker dies at a named moment, at one of its first passages."""
+
+    def act(arena: Arena, roll: Random) -> None:
+        governor = arena.governors[roll.choice(SLOTS)]
+        governor.kill_both()
+        passage = 1 if point.endswith("restore") else roll.randint(1, 6)
+        governor.start(arena.spoiled("dying.py", point, str(passage)))
+        assert governor.wait() == KILLED, governor.said()
+
+    return act
+
+
+def sink_dies_at(point: str) -> Act:
+    """A sink dies at a named moment."""
+
+    def act(arena: Arena, roll: Random) -> None:
+        sink = arena.erp_sink if point in ERP else arena.portal
+        sink.kill()
+        sink.start(arena.spoiled_sink(sink, "dying.py", point, str(roll.randint(1, 4))))
+        assert sink.wait() == KILLED, sink.said()
+
+    return act
+
+
+def stop_beyond_session(arena: Arena, roll: Random) -> None:
+    """SIGSTOP a worker wherever it is, until others have its partitions; then let it go on."""
+    governor = arena.governors[roll.choice(SLOTS)]
+    pid = until(governor.worker_pid, 30, "a worker")
+    _outlive(arena, governor, pid, lambda: os.kill(pid, signal.SIGSTOP))
+
+
+def stops_at(point: str) -> Act:
+    """A worker stops dead at a named moment, until others have its partitions; then it goes on."""
+
+    def act(arena: Arena, roll: Random) -> None:
+        governor = arena.governors[roll.choice(SLOTS)]
+        governor.kill_both()
+        passage = str(roll.randint(1, 6))
+        governor.start(arena.spoiled("dying.py", point, passage, "SIGSTOP"))
+        _outlive(arena, governor, governor.pid, lambda: None)
+
+    return act
+
+
+def _outlive(arena: Arena, governor: Governor, pid: int, stop: Callable[[], None]) -> None:
+    """See the others take over from a stopped process, and what it does when it may go on."""
+    stop()
+    until(lambda: _status(pid) == psutil.STATUS_STOPPED, 60, f"{governor.name} to stop")
+    lasts(SESSION_S + 0.5)
+    arena.decided()  # the others have its partitions
+    os.kill(pid, signal.SIGCONT)
+    arena.more(50)
+
+
+def _status(pid: int) -> str:
+    try:
+        return psutil.Process(pid).status()
+    except psutil.NoSuchProcess:
+        return psutil.STATUS_DEAD
+
+
+def kill_broker(arena: Arena, roll: Random) -> None:
+    """Kill -9 the broker and start it again on its data."""
+    broker = roll.choice(arena.stack.brokers)
+    broker.kill()
+    lasts(roll.uniform(0.0, 2.0))
+    broker.start()
+    broker.wait_ready()
+
+
+def join_or_leave(arena: Arena, roll: Random) -> None:
+    """A third or fourth worker joins, or one of them leaves, in order or killed."""
+    slot = roll.choice(("2", "3"))
+    guest = arena.guests.get(slot)
+    if guest is None:
+        arena.guests[slot] = guest = arena.governor(slot)
+        guest.start(arena.spoiled("membership.py", roll.choice(("static", "dynamic"))))
+        lasts(roll.uniform(0.5, 2.5))
+    elif roll.random() < 0.7:
+        del arena.guests[slot]
+        guest.stop()
+    else:
+        del arena.guests[slot]
+        guest.kill()
+
+
+def deliveries_fail(arena: Arena, roll: Random) -> None:
+    """A topic refuses what is produced for a while: transactions abort, states are read again."""
+    topic = roll.choice((names.DECISIONS, names.APPROVED, names.CHANGELOG))
+    _largest(arena, topic, TINY)
+    try:
+        lasts(roll.uniform(0.3, 1.5))
+    finally:
+        _largest(arena, topic, 1_048_588)
+
+
+def _largest(arena: Arena, topic: str, size: int) -> None:
+    admin = AdminClient({"bootstrap.servers": arena.bootstrap})
+    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    for done in admin.incremental_alter_configs([resource]).values():
+        done.result(20)

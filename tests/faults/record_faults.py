@@ -1,0 +1,110 @@
+"""Faults of records: poison in every form, the same again and late, in no order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import NamedTuple
+
+from arena import Arena
+from governed_stack import PARTITIONS, TMS
+
+from pipeline.contract import codec, names
+from pipeline.governance.identity import partition_of
+
+DEEP = b"\2" * 5_000 + b"\0"
+"""Five thousand levels, under a schema that refers to itself."""
+MANY = b"\2\x80\xe1\xeb\x17\0"
+"""Thirty million items without a size, in six bytes."""
+WINDOW = 1_000
+
+
+class Poison(NamedTuple):
+    """What is done to a good value, and what is said of it."""
+
+    spoil: Callable[[bytes, Random, Arena], bytes]
+    reasons: frozenset[str]
+
+
+def _under(name: str, field: object, tail: bytes) -> Callable[[bytes, Random, Arena], bytes]:
+    """The value under a schema that has one more field, with bytes of such a field."""
+
+    def spoil(value: bytes, _roll: Random, arena: Arena) -> bytes:
+        return b"\0" + arena.schema_with(name, field).to_bytes(4, "big") + value[5:] + tail
+
+    return spoil
+
+
+_SELF = {
+    "type": "record",
+    "name": "Deep",
+    "fields": [{"name": "inner", "type": ["null", "Deep"], "default": None}],
+}
+POISONS = {
+    "random bytes": Poison(lambda _v, r, _a: r.randbytes(r.randint(1, 400)), frozenset(
+        {"undecodable", "unknown_schema", "schema_not_allowed", "trailing_bytes"})),
+    "bad magic": Poison(lambda v, _r, _a: b"\1" + v[1:], frozenset({"undecodable"})),
+    "unknown id": Poison(
+        lambda v, r, _a: b"\0" + r.randint(10_000, 2**31 - 1).to_bytes(4, "big") + v[5:],
+        frozenset({"unknown_schema"})),
+    "wrong subject": Poison(
+        lambda v, _r, a: b"\0" + a.registry.id_for(
+            names.subject(names.LINKS), "link").to_bytes(4, "big") + v[5:],
+        frozenset({"schema_not_allowed"})),
+    "truncated": Poison(lambda v, r, _a: v[: r.randint(5, len(v) - 1)], frozenset({"undecodable"})),
+    "trailing bytes": Poison(lambda v, r, _a: v + r.randbytes(3), frozenset({"trailing_bytes"})),
+    "deep recursion": Poison(
+        _under("deep", ["null", _SELF], DEEP), frozenset({"schema_not_allowed"})),
+    "items without size": Poison(
+        _under("many", ["null", {"type": "array", "items": "null"}], MANY),
+        frozenset({"schema_not_allowed"})),
+    "oversized": Poison(lambda v, _r, _a: v + bytes(300_000), frozenset({"record_too_large"})),
+}  # fmt: skip
+
+
+def poison(arena: Arena, roll: Random) -> None:
+    """One of each kind on every partition: kept with their reason, neighbours are decided."""
+    given: dict[tuple, frozenset[str]] = {}
+    for spoil, reasons in POISONS.values():
+        for number in range(PARTITIONS):
+            shipment = _shipment_on(arena, number)
+            value = spoil(_raw(arena, shipment), roll, arena)
+            given[arena.put_stranger(TMS, arena.key(shipment), value)] = reasons
+    verdicts = arena.witness.verdicts
+    for (topic, number, offset), reasons in given.items():
+        found = arena.witness.until(
+            lambda at=(topic, number), offset=offset: verdicts[at].get(offset), 60, "a verdict"
+        )
+        assert found[0] == "dead_lettered", found
+        assert found[1] in reasons, (found, reasons)
+
+
+def repeat(arena: Arena, roll: Random) -> None:
+    """What was sent before is sent again, most of it about days ago, by whoever sent it."""
+    recent = list(arena.traffic.recent)
+    for record in roll.sample(recent, min(len(recent), 300)):
+        arena.traffic.send(record)
+
+
+def shuffle(arena: Arena, _roll: Random) -> None:
+    """What comes next comes out of order, within a window of a thousand."""
+    arena.traffic.shuffle(WINDOW)
+    arena.more(WINDOW)
+
+
+def burst(arena: Arena, _roll: Random) -> None:
+    """Ten seconds' worth of events come at once."""
+    arena.traffic.at_once(1_500)
+    arena.more(1_500)
+
+
+def _raw(arena: Arena, shipment: str) -> bytes:
+    event = arena.event(shipment, "DELIVERED", stop={"location": "C-ATL"})
+    return codec.encode(event, codec.committed("raw-event"), arena.raw_id(TMS))
+
+
+def _shipment_on(arena: Arena, number: int) -> str:
+    while True:
+        name = arena.name()
+        if partition_of(arena.key(name), PARTITIONS) == number:
+            return name
