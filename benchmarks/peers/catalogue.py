@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.peers import java_peer
 
-QUIX = "3.24.0"
+QUIX = "3.28.1"
 
 
 class NotRunError(Exception):
@@ -75,6 +75,13 @@ def streams(name, store, commit_ms, what):
     return Peer(name, java, options, what=f"Kafka Streams, {what}")
 
 
+def faust(name, guarantee, what):
+    options = {"guarantee": guarantee, "partitions": 4}
+    return Peer(
+        name, module("faust_peer"), options, share=0.02, paced=False, what=f"stock Faust, {what}"
+    )
+
+
 PEERS = (
     streams("kafka-streams-memory", "memory", 100, "store in memory, commit every 100 ms"),
     streams("kafka-streams-rocksdb", "rocksdb", 100, "RocksDB, commit every 100 ms"),
@@ -82,6 +89,10 @@ PEERS = (
     streams("kafka-streams-rocksdb-1s", "rocksdb", 1000, "RocksDB, commit every second"),
     Peer("by-hand", module("by_hand"), {"batch": 10_000, "wait_s": 0.1},
          what="loop by hand: confluent-kafka and fastavro"),
+    Peer("quix", quix, {"commit_s": 1.0}, share=0.2,
+         what=f"Quix Streams {QUIX}, exactly once, RocksDB, commit every second"),
+    faust("faust-stock", "exactly_once", "exactly once"),
+    faust("faust-stock-at-least-once", "at_least_once", "at least once"),
     Peer("milepost-full", module("milepost_full"), work="full",
          what="Milepost, full path"),
     Peer("milepost-full-pure", module("milepost_full"), environment={"MILEPOST_PURE": "1"},

@@ -1,0 +1,257 @@
+"""`docs/performance.md` and its pictures, drawn from the figures in `benchmarks/results/`.
+
+`python -m benchmarks.report` writes them anew without measuring.
+"""
+
+import json
+import statistics
+from pathlib import Path
+
+from benchmarks import drawing
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "performance.md"
+PICTURES = ROOT / "docs" / "pictures"
+STREAMS = "kafka-streams-"
+EVERY_100_MS = ("kafka-streams-memory", "kafka-streams-rocksdb")
+UNKNOWN = "\N{EN DASH}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def spread(values, form="{:,.0f}", scale=1.0):
+    """Least, median and greatest; nothing measured: a dash."""
+    if not values:
+        return UNKNOWN
+    ordered = [value * scale for value in sorted(values)]
+    middle = statistics.median(ordered)
+    if len(ordered) == 1:
+        return f"**{form.format(middle)}**"
+    low, high = (form.format(value) for value in (ordered[0], ordered[-1]))
+    return f"{low} / **{form.format(middle)}** / {high}"
+
+
+def median(found, name):
+    """The median of a row's figure; None: there is none."""
+    values = found.get(name) if found else None
+    return statistics.median(values) if values else None
+
+
+class Figures:
+    """The rows of a comparison by name."""
+
+    def __init__(self, document):
+        self.document = document
+        self.rows = {found["name"]: found for found in document["rows"]}
+
+    def median(self, name, figure):
+        """A peer's median figure; None where it has none or was not exact."""
+        found = self.rows.get(name)
+        return median(found, figure) if found and found["exact"] else None
+
+    def best(self, figure, pick, names=None):
+        """The best figure of Kafka Streams, over its variants."""
+        names = names or [name for name in self.rows if name.startswith(STREAMS)]
+        known = [value for name in names if (value := self.median(name, figure)) is not None]
+        return pick(known) if known else None
+
+
+def ratio(upper, lower):
+    return None if upper is None or not lower else upper / lower
+
+
+def goals(figures):
+    """Each goal of the comparison.
+
+    Yields:
+        What it is about, the ratio that was found (None: not measured), its bound, and whether the
+        ratio is to be at least (True) or at most that.
+
+    """
+    rate = figures.best("events_per_s", max)
+    cpu = figures.best("cpu_s_per_million", min)
+    for name, what, faster, cheaper in (
+        ("milepost-minimal", "minimal step on the lane", 3.0, 0.25),
+        ("milepost-full", "full path", 2.0, 0.4),
+    ):
+        yield f"{what}: events/s", ratio(figures.median(name, "events_per_s"), rate), faster, True
+        found = ratio(figures.median(name, "cpu_s_per_million"), cpu)
+        yield f"{what}: CPU per event", found, cheaper, False
+    found = ratio(figures.median("milepost-full-pure", "events_per_s"), rate)
+    yield "full path in pure Python: events/s", found, 1.2, True
+    high = figures.best("p99_ms", min, EVERY_100_MS)
+    found = ratio(figures.median("milepost-full", "p99_ms"), high)
+    yield "full path: p99 at 2,000/s, Kafka Streams committing every 100 ms", found, 0.4, False
+    broker = figures.best("paced_broker_cpu_s", min, EVERY_100_MS)
+    found = ratio(figures.median("milepost-full", "paced_broker_cpu_s"), broker)
+    yield "full path: broker's CPU at 2,000/s, same peer", found, 1.0, False
+
+
+def verdict(found, bound, least):
+    """How far a goal is."""
+    if found is None:
+        return "not measured"
+    if (found >= bound) if least else (found <= bound):
+        return "reached"
+    missing = bound / found if least else found / bound
+    return f"missed by a factor of {missing:.2f}"
+
+
+def goal_table(found):
+    lines = ["| goal (ratio to the better Kafka Streams variant) | wanted | found | |",
+             "|---|--:|--:|---|"]  # fmt: skip
+    for what, value, bound, least in found:
+        wanted = f"{'≥' if least else '≤'} {bound:g} {TIMES}"
+        told = UNKNOWN if value is None else f"{value:.2f} {TIMES}"
+        lines.append(f"| {what} | {wanted} | {told} | {verdict(value, bound, least)} |")
+    return lines
+
+
+def main_table(figures):
+    """The comparison: what, how fast, at which cost."""
+    lines = [
+        "| | events/s | CPU s per million | broker CPU s per million | peak RSS MiB | exact |",
+        "|---|--:|--:|--:|--:|---|",
+    ]
+    limit = figures.median("limit", "events_per_s")
+    for found in figures.document["rows"]:
+        part = ratio(median(found, "events_per_s"), limit)
+        share = "" if part is None or found["name"] == "limit" else f" ({part:.0%} of the limit)"
+        count = len(found["events_per_s"])
+        exact = f"{count} of {count}" if found["exact"] else f"**no**: {'; '.join(found['faults'])}"
+        lines.append(
+            f"| {found['what']} | {spread(found['events_per_s'])}{share}"
+            f" | {spread(found['cpu_s_per_million'], '{:.1f}')}"
+            f" | {spread(found['broker_cpu_s_per_million'], '{:.1f}')}"
+            f" | {spread(found['peak_rss_mib'])} | {exact} |"
+        )
+    for name, why in figures.document["not_run"].items():
+        lines.append(f"| {name} | not run: {why} | | | | |")
+    return lines
+
+
+def latency_table(figures):
+    """Latencies at 2,000/s and at half of each one's most."""
+    head = "p50 / p99 / p99.9 ms at 2,000/s"
+    lines = [
+        f"| | {head} | cores: worker / broker | at half of its most | p50 / p99 / p99.9 ms there |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for found in figures.document["rows"]:
+        if not found["p50_ms"]:
+            continue
+        even, half = (
+            " / ".join(
+                f"{middle:.0f}" if (middle := median(found, prefix + name)) is not None else UNKNOWN
+                for name in ("p50_ms", "p99_ms", "p999_ms")
+            )
+            for prefix in ("", "half_")
+        )
+        rate = f"{median(found, 'half_rate'):,.0f}/s" if found["half_rate"] else UNKNOWN
+        cores = f"{median(found, 'paced_cpu_s'):.2f} / {median(found, 'paced_broker_cpu_s'):.2f}"
+        lines.append(f"| {found['what']} | {even} | {cores} | {rate} | {half} |")
+    return lines
+
+
+def picture(figures):
+    """Bars of events per second, of CPU and of latency."""
+
+    def rows(figure):
+        for found in figures.document["rows"]:
+            name = found["name"]
+            kind = "limit" if name == "limit" else "ours" if name.startswith("milepost") else "peer"
+            if found[figure]:
+                yield name, kind, found[figure]
+
+    return drawing.panels(
+        "Events per second, CPU and latency of each peer",
+        ("Events per second, one worker (more is better)", list(rows("events_per_s"))),
+        (
+            "CPU seconds per million events, worker (less is better)",
+            list(rows("cpu_s_per_million")),
+        ),
+        ("p99 in ms at 2,000 events per second (less is better)", list(rows("p99_ms"))),
+    )
+
+
+HEAD = """\
+# Performance
+
+Written by `make bench` on {measured}; `python -m benchmarks.report` draws it anew from
+[`benchmarks/results/`](../benchmarks/results/latest.json). Measured on {cpu}, {cores} cores,
+{memory} GiB, {system}, Python {python}; versions: {versions}.
+
+All peers run in turn on one machine, with one broker beside them, over the same {records} records
+of the same four raw topics. Figures are least / **median** / greatest of the runs. Absolute ones
+are this machine's; compare ratios.
+
+**Peers do the minimal step only**: decode and validate, drop repeats, look up the owner, map to an
+approved record with the milestone before, keep state. **Milepost's full path does all of its
+work**: policy with deputies, dialects, occurrences, ledger with hash chain, status, state, headers.
+So its ratios are on the safe side. The minimal step on Milepost's lane is the same work as the
+peers'.
+
+A result counts only if it was exact. The peers' outputs are read back and compared byte for byte
+with a reference. Of the full path, every record's disposition, the tiling of the ledger, what each
+approved record says and each entity's gapless sequence are held against the same reference. How it
+is done: [`benchmarks/README.md`](../benchmarks/README.md).
+"""
+
+
+def page(document, extra=()):
+    """The whole page."""
+    figures, machine = Figures(document), document["machine"]
+    versions = ", ".join(f"{name} {told}" for name, told in document["versions"].items())
+    lines = [
+        HEAD.format(
+            measured=document["measured"],
+            cpu=machine["cpu"],
+            cores=machine["cores"],
+            memory=machine["memory_gib"],
+            system=machine["system"],
+            python=machine["python"],
+            versions=versions,
+            records=f"{document['records']:,}",
+        ),
+        "![Events per second, CPU and latency](pictures/performance.svg)",
+        "",
+        "## Throughput and cost",
+        "",
+        *main_table(figures),
+        "",
+        *shares(document),
+        "## Latency",
+        "",
+        "From a raw record's append until a reader of committed records has what was approved.",
+        "",
+        *latency_table(figures),
+        "",
+        "## Goals",
+        "",
+        *goal_table(goals(figures)),
+        "",
+    ]
+    for part in extra:
+        lines += part
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def shares(document):
+    """Which peers had fewer records, as all of them would take too long."""
+    fewer = [row for row in document["rows"] if row["records"] < document["records"]]
+    if not fewer:
+        return []
+    told = ", ".join(f"{row['what']} {row['records']:,}" for row in fewer)
+    return [f"The slow ones got the first part of the input only: {told} records.", ""]
+
+
+def write(results=RESULTS / "latest.json"):
+    """Write page and pictures."""
+    document = json.loads(results.read_text("utf-8"))
+    PICTURES.mkdir(exist_ok=True)
+    (PICTURES / "performance.svg").write_text(picture(Figures(document)), "utf-8")
+    PAGE.write_text(page(document), "utf-8")
+
+
+if __name__ == "__main__":
+    write()
