@@ -26,6 +26,7 @@ _PACKAGE: Final = Path(__file__).parent
 FOLDER: Final = _PACKAGE / "_native"
 MANIFEST: Final = FOLDER / "manifest.json"
 PACKAGES: Final = ("governance", "contract", "streams")
+_STREAMS: Final = ("arriving", "entity_bytes", "state", "topology")
 SUFFIX: Final = str(sysconfig.get_config_var("EXT_SUFFIX"))
 
 
@@ -34,7 +35,7 @@ def sources() -> list[Path]:
     governance = sorted(path.name for path in (_PACKAGE / "governance").glob("*.py"))
     found = [Path("governance", name) for name in governance if name != "__init__.py"]
     found += [Path("contract", f"{name}.py") for name in ("canonical", "codec")]
-    return found + [Path("streams", f"{name}.py") for name in ("arriving", "state", "topology")]
+    return found + [Path("streams", f"{name}.py") for name in _STREAMS]
 
 
 def digest() -> str:

@@ -19,6 +19,8 @@ from mypy_extensions import i64
 _MISSING: Final = object()
 _INT_MIN: Final = -(2**31)
 _INT_MAX: Final = 2**31 - 1
+_SHIFTED_MAX: Final = 2**61
+"""Numbers up to here, doubled, stay within 63 bits."""
 
 
 class UnusualError(Exception):
@@ -37,7 +39,7 @@ class Source:
 
 
 def read_long(source: Source) -> i64:
-    """A zigzag varint of at most nine bytes; the tenth, which few need, is the reference's."""
+    """A zigzag varint of 64 bits, in as few bytes as possible."""
     data, at = source.data, source.at
     if at >= source.end:
         raise UnusualError
@@ -49,24 +51,35 @@ def read_long(source: Source) -> i64:
     value: i64 = byte & 127
     shift: i64 = 7
     while True:
-        if at >= source.end or shift > 56:
+        if at >= source.end:
             raise UnusualError
         byte = data[at]
         at += 1
+        if shift == 63:
+            break
         value |= (byte & 127) << shift
         if byte < 128:
             break
         shift += 7
-    if byte == 0:
+    if byte == 0 or (shift == 63 and byte != 1):
         raise UnusualError
     source.at = at
+    if shift == 63:
+        great: int = int(value) + 2**63
+        return (great >> 1) ^ -(great & 1)
     return (value >> 1) ^ -(value & 1)
 
 
 def write_long(out: BytesWriter, number: i64) -> None:
-    """A zigzag varint; numbers of 62 bits at most."""
-    if number > 0x1FFFFFFFFFFFFFFF or number < -0x1FFFFFFFFFFFFFFF:
-        raise UnusualError
+    """A zigzag varint of 64 bits."""
+    if number > _SHIFTED_MAX or number < -_SHIFTED_MAX:
+        great: int = number
+        coded: int = 2 * great if great >= 0 else -2 * great - 1
+        while coded > 127:
+            out.append((coded & 127) | 128)
+            coded >>= 7
+        out.append(coded)
+        return
     value: i64 = (number << 1) ^ (number >> 63)
     while value > 127:
         out.append((value & 127) | 128)

@@ -80,10 +80,26 @@ class Spoken:
         return self.target_order or self.claim.order
 
 
+class Sealed:
+    """The claims of an occurrence as they are stored: opened when somebody asks for them."""
+
+    __slots__ = ("waits", "weight")
+
+    waits: bool
+    """Whether one of them has a deadline."""
+    weight: int
+    """Of all of them, as `Occurrence.weight` tells it."""
+
+    def open(self) -> list[Spoken]:
+        """The claims, by platform in the order in which it first spoke."""
+        raise NotImplementedError
+
+
 class Occurrence:
     """The thing that claims can disagree about, and what stands of it."""
 
     __slots__ = (
+        "_spoken",
         "action",
         "assurance",
         "claim_id",
@@ -97,8 +113,8 @@ class Occurrence:
         "precision",
         "published",
         "revision",
+        "sealed",
         "seq",
-        "spoken",
         "stands",
     )
 
@@ -106,8 +122,8 @@ class Occurrence:
         self.event_type = event_type
         self.discriminator = discriminator
         self.milestone_id = milestone
-        self.spoken: dict[str, list[Spoken]] = {}
-        """By platform."""
+        self.sealed: Sealed | None = None
+        self._spoken: dict[str, list[Spoken]] = {}
         self.revision = 0
         self.stands = False
         self.platform = ""
@@ -132,6 +148,34 @@ class Occurrence:
     def event_id(self) -> str | None:
         """Id of the newest revision, if there is one."""
         return f"{self.milestone_id}:{self.revision}" if self.revision else None
+
+    @property
+    def spoken(self) -> dict[str, list[Spoken]]:
+        """What is said, by platform."""
+        sealed = self.sealed
+        if sealed is not None:
+            self.sealed = None
+            for spoken in sealed.open():
+                self._spoken.setdefault(spoken.claim.body["platform"], []).append(spoken)
+        return self._spoken
+
+    def seal(self, sealed: Sealed) -> None:
+        """Put the claims away, as they were just stored."""
+        self.sealed, self._spoken = sealed, {}
+
+    def waits(self) -> bool:
+        """Whether one of the claims has a deadline."""
+        if self.sealed is not None:
+            return self.sealed.waits
+        return any(item.deadline is not None for said in self.spoken.values() for item in said)
+
+    def weight(self) -> int:
+        """About how many bytes of state the claims take."""
+        if self.sealed is not None:
+            return self.sealed.weight
+        return sum(
+            _weight(item.claim, item.subject) for said in self.spoken.values() for item in said
+        )
 
     def voices(self) -> Iterator[Spoken]:
         """What every platform says, in every way."""
@@ -367,7 +411,7 @@ class Entity:
 
     def prune(self, occurrence: Occurrence) -> None:
         """Forget an occurrence of which nobody speaks and nothing was published."""
-        if not occurrence.spoken and not occurrence.revision:
+        if not occurrence.revision and not occurrence.spoken:
             self.occurrences.pop(occurrence.name, None)
 
     def remember(self, claim: Claim, most: int) -> None:
@@ -385,23 +429,22 @@ class Entity:
         return len(self.held) + sum(
             spoken.deadline is not None
             for occurrence in self.occurrences.values()
+            if occurrence.waits()
             for spoken in occurrence.voices()
         )
 
     def weight(self) -> int:
         """About how many bytes of state its claims take."""
-        return sum(_weight(held.claim, held.subject) for held in self.held) + sum(
-            _weight(spoken.claim, spoken.subject)
-            for occurrence in self.occurrences.values()
-            for said in occurrence.spoken.values()
-            for spoken in said
-        )
+        waiting = sum(_weight(held.claim, held.subject) for held in self.held)
+        return waiting + sum(occurrence.weight() for occurrence in self.occurrences.values())
 
     def deadlines(self) -> Iterator[tuple[int, int]]:
         """When each waiting claim falls due, ms UTC, and its ledger sequence."""
         for held in self.held:
             yield held.deadline, held.claim.seq
         for occurrence in self.occurrences.values():
+            if not occurrence.waits():
+                continue
             for said in occurrence.spoken.values():
                 for spoken in said:
                     if spoken.deadline is not None:

@@ -41,15 +41,7 @@ def dump(entity: Entity) -> list[Any]:
         entity.region,
         entity.link_region,
         entity.start,
-        [
-            [
-                plan.occurred,
-                plan.order,
-                [[_dump_stop(item.stop), item.place] for item in plan.stops],
-                plan.stands,
-            ]
-            for plan in entity.plans
-        ],
+        [_dump_plan(plan) for plan in entity.plans],
         entity.orders,
         entity.told,
         entity.told_status,
@@ -114,15 +106,7 @@ def load(key: str, plain: list[Any]) -> Entity:
         seen,
         *later,
     ) = fields
-    entity.plans = [
-        Plan(
-            occurred,
-            _order(order),
-            tuple(PlannedStop(_load_stop(stop), at) for stop, at in stops),
-            stands,
-        )
-        for occurred, order, stops, stands in plans
-    ]
+    entity.plans = [_load_plan(plan) for plan in plans]
     for source, (seq, status, ended, region, *told) in linked.items():
         item = entity.linked[source] = Linked(seq, status, ended=ended)
         item.region = region
@@ -142,6 +126,74 @@ def load(key: str, plain: list[Any]) -> Entity:
         entity.bound = {key: (since, until) for key, (since, until) in bound.items()}
         entity.bindings = {key: Bound(*row) for key, row in bindings.items()}
     return entity
+
+
+def dump_rare(entity: Entity) -> list[Any]:
+    """What few entities have, as plain lists; `load_rare` gives it back."""
+    return [
+        entity.link_region,
+        [_dump_plan(plan) for plan in entity.plans],
+        {
+            key: [item.seq, item.status, item.ended, item.region, item.cancelled]
+            for key, item in entity.linked.items()
+        },
+        entity.references,
+        entity.incomplete,
+        [_dump_held(held) for held in entity.held],
+        sorted(entity.said - {o.event_type for o in entity.occurrences.values() if o.revision}),
+        entity.inherited,
+        entity.split,
+        entity.children,
+        entity.cancels,
+        entity.binds,
+        entity.bound,
+        {source: list(item) for source, item in entity.bindings.items()},
+    ]
+
+
+def load_rare(entity: Entity, plain: list[Any]) -> None:
+    """Give an entity what `dump_rare` told of it."""
+    entity.link_region, plans, linked, entity.references, entity.incomplete, held, said, *links = (
+        plain
+    )
+    entity.plans = [_load_plan(plan) for plan in plans]
+    for source, (seq, status, ended, region, cancelled) in linked.items():
+        item = entity.linked[source] = Linked(seq, status, ended=ended)
+        item.region, item.cancelled = region, cancelled
+    entity.held = [_load_held(row) for row in held]
+    entity.said.update(said)
+    entity.inherited, entity.split, entity.children, entity.cancels, entity.binds = links[:5]
+    entity.bound = {key: (since, until) for key, (since, until) in links[5].items()}
+    entity.bindings = {key: Bound(*row) for key, row in links[6].items()}
+
+
+def dump_field(name: str, value: Any) -> Any:
+    """A list or record of a raw event as plain values that leave out what is not said."""
+    if name == "stop":
+        return _dump_stop(value)
+    if name == "stops":
+        return [_dump_stop(stop) for stop in value]
+    return value
+
+
+def load_field(name: str, plain: Any) -> Any:
+    """What `dump_field` gave."""
+    if name == "stop":
+        return _load_stop(plain)
+    if name == "stops":
+        return [_load_stop(stop) for stop in plain]
+    return plain
+
+
+def _dump_plan(plan: Plan) -> list[Any]:
+    stops = [[_dump_stop(item.stop), item.place] for item in plan.stops]
+    return [plan.occurred, plan.order, stops, plan.stands]
+
+
+def _load_plan(plain: list[Any]) -> Plan:
+    occurred, order, stops, stands = plain
+    planned = tuple(PlannedStop(_load_stop(stop), at) for stop, at in stops)
+    return Plan(occurred, _order(order), planned, stands)
 
 
 def _from_version_1(fields: list[Any]) -> list[Any]:

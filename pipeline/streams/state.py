@@ -13,11 +13,12 @@ from typing import Any, Final
 
 import orjson
 
-from pipeline.governance import entity_codec as entities
+from pipeline.governance import entity_codec
 from pipeline.governance.clock import Clock
 from pipeline.governance.entity import Entity
 from pipeline.governance.ledger import approved_digest, state_digest
 from pipeline.governance.trust import Trust
+from pipeline.streams import entity_bytes
 
 PARTITION_KEY: Final = b"\0partition"
 """Changelog key of the partition's own record."""
@@ -181,7 +182,7 @@ class PartitionState:
         if not entity.is_blank():
             active = -entity.active if entity.forgotten else entity.active
             packed = _HEAD.pack(_NONE if deadline is None else deadline, active)
-            value = packed + orjson.dumps(entities.dump(entity))
+            value = packed + entity_bytes.dump(entity)
         before = self._stored.get(name)
         self.digest = state_digest(self.digest, key, before, value)
         self.stored_bytes += len(value or b"") - len(before or b"")
@@ -340,6 +341,9 @@ def _head(stored: bytes) -> tuple[int, int, int]:
 
 def _load(key: str, stored: bytes) -> Entity:
     _, active, size = _head(stored)
-    entity = entities.load(key, orjson.loads(memoryview(stored)[size:]))
+    if stored[size : size + 1] == b"[":
+        entity = entity_codec.load(key, orjson.loads(memoryview(stored)[size:]))
+    else:
+        entity = entity_bytes.load(key, stored, size)
     entity.active = abs(active) or entity.received
     return entity
