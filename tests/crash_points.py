@@ -23,7 +23,7 @@ def _always(*_: object) -> bool:
 
 def _step(name: str) -> Callable[..., bool]:
     """Of the transactional calls: the one of this name."""
-    return lambda _writer, what, _call: what == name
+    return lambda _writer, what, *_: what == name
 
 
 def _written(writer, *_: object) -> bool:
@@ -50,7 +50,7 @@ POINTS = {
     "before_offsets": Point(WRITER, "Writer._attempt", when=_step("offsets")),
     "after_offsets": Point(WRITER, "Writer._attempt", after=True, when=_step("offsets")),
     "before_commit": Point(
-        WRITER, "Writer._attempt", when=lambda w, what, _: what == "commit" and _written(w)
+        WRITER, "Writer._attempt", when=lambda w, what, *_: what == "commit" and _written(w)
     ),
     "after_commit": Point(WRITER, "Writer._attempt", after=True, when=_step("commit")),
     "before_restore": Point(RESTORE, "Restorer._read_up_to"),

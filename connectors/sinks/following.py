@@ -125,7 +125,8 @@ def follow(
         **{
             "session.timeout.ms": 6_000,
             "heartbeat.interval.ms": 2_000,
-            "max.poll.interval.ms": 120_000,
+            # Also how long a rebalance waits for a member that is gone after a broker's restart
+            "max.poll.interval.ms": 30_000,
             "fetch.wait.max.ms": 100,
             "fetch.queue.backoff.ms": 50,
             **options,

@@ -24,6 +24,11 @@ def describe(error: KafkaError) -> str:
     return str(error)
 
 
+def _every(config: LaneConfig) -> dict[str, Any]:
+    # librdkafka's default waits up to 10 s between two tries to reach a broker that was away
+    return {"reconnect.backoff.max.ms": 1_000, **config.client}
+
+
 def member(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
     """Consumer that belongs to the group and reads every input."""
     own: dict[str, Any] = {
@@ -37,6 +42,8 @@ def member(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
         "partition.assignment.strategy": "range",
         "session.timeout.ms": config.session_ms,
         "heartbeat.interval.ms": config.heartbeat_ms,
+        # Also how long a rebalance waits for a member that is gone after a broker's restart
+        "max.poll.interval.ms": max(120_000, config.session_ms),
         "allow.auto.create.topics": False,
         # librdkafka's defaults wait a second before fetching on; a fast consumer starves
         "queued.min.messages": 30_000,
@@ -47,13 +54,13 @@ def member(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
     }
     if config.static_membership:
         own["group.instance.id"] = config.member
-    return {**config.client, **own}
+    return {**_every(config), **own}
 
 
 def changelog_reader(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
     """Consumer outside the group that reads committed state back."""
     return {
-        **config.client,
+        **_every(config),
         "group.id": f"{config.member}-restore",
         "client.id": f"{config.member}-restore",
         "enable.auto.commit": False,
@@ -68,7 +75,7 @@ def changelog_reader(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
 def observer(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
     """Consumer that never reads: it asks where logs start and end, open transactions included."""
     return {
-        **config.client,
+        **_every(config),
         "group.id": f"{config.member}-lookup",
         "client.id": f"{config.member}-lookup",
         "enable.auto.commit": False,
@@ -81,7 +88,7 @@ def observer(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
 def writer(config: LaneConfig, on_error: OnError, on_lost: OnDelivery) -> dict[str, Any]:
     """Transactional producer of outputs, changelog and offsets; only losses are reported."""
     return {
-        **config.client,
+        **_every(config),
         "transactional.id": config.member,
         "client.id": config.member,
         "transaction.timeout.ms": config.transaction_timeout_ms,
@@ -99,7 +106,7 @@ def writer(config: LaneConfig, on_error: OnError, on_lost: OnDelivery) -> dict[s
 def ticker(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
     """Plain producer of ticks: they must not wait for a transaction."""
     return {
-        **config.client,
+        **_every(config),
         "client.id": f"{config.member}-ticks",
         "enable.idempotence": True,
         "acks": "all",

@@ -21,7 +21,11 @@ log = logging.getLogger(__name__)
 
 TRIES_MAX = 5
 START_S = 50.0
-HANG_S = 5.0
+HANG_S = 1.0
+"""How far beyond its limit a call may be before it is taken for hanging."""
+OFFSETS_S = 5.0
+"""Limit of adding offsets at most. After a lost connection the call may never come back, whatever
+limit it was given (librdkafka#5511); leaving then is cheap, nothing is decided yet."""
 
 
 class TransactionAbortedError(Exception):
@@ -75,12 +79,15 @@ class Writer:
         """
         offsets = [TopicPartition(*position) for position in positions]
         limit_s = self._config.call_limit_s
+        brief_s = min(limit_s, OFFSETS_S)
         self._config.crash_point("before_offsets")
         self._attempt(
-            "offsets", lambda: self._producer.send_offsets_to_transaction(offsets, group, limit_s)
+            "offsets",
+            brief_s,
+            lambda: self._producer.send_offsets_to_transaction(offsets, group, brief_s),
         )
         self._config.crash_point("before_commit")
-        self._attempt("commit", lambda: self._producer.commit_transaction(limit_s))
+        self._attempt("commit", limit_s, lambda: self._producer.commit_transaction(limit_s))
         self._config.crash_point("after_commit")
 
     def close(self) -> None:
@@ -111,11 +118,11 @@ class Writer:
                     raise self._abort(why) from error
         return count, size
 
-    def _attempt(self, what: str, call: Callable[[], None]) -> None:
+    def _attempt(self, what: str, limit_s: float, call: Callable[[], None]) -> None:
         """Make one transactional call; it is done, or the transaction aborted, or we are gone."""
         for attempt in range(1, TRIES_MAX + 1):
             # librdkafka's calls can hang beyond the limit they were given
-            self._watchdog.step(what, self._config.call_limit_s + HANG_S)
+            self._watchdog.step(what, limit_s + HANG_S)
             try:
                 call()
             except KafkaException as raised:

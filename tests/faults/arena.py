@@ -192,7 +192,7 @@ class Arena(Governed):
             process.start()
         self.erp_is_up()
         self.traffic.start()
-        self.more(1)
+        self.more(300)
 
     def close(self) -> None:
         self.traffic.stop()
