@@ -4,14 +4,13 @@ What a peer is given: a JSON file named by BENCH_RUN (topics, names, options, ta
 a line `FIRST <seconds>` on standard output as soon as it holds a first record.
 """
 
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.peers import java_peer
+from benchmarks.peers import java_peer, native
 
 QUIX = "3.28.1"
 
@@ -64,10 +63,13 @@ def quix(folder):
     return [str(python), "-m", "benchmarks.peers.quix_peer"]
 
 
-def compiled(_folder):
-    if importlib.util.find_spec("Cython") is None:
-        raise NotRunError("no Cython here: the compiled variant was not built")
-    raise NotRunError("not there yet")
+def compiled(folder):
+    """The lane with the compiled step, from the folder that it was built into."""
+    try:
+        built = native.folder_of(folder)
+    except native.NotBuiltError as error:
+        raise NotRunError(str(error)) from error
+    return ["env", f"PYTHONPATH={built}", *module("milepost_minimal")(folder)]
 
 
 def streams(name, store, commit_ms, what):
@@ -97,6 +99,8 @@ PEERS = (
          what="Milepost, full path"),
     Peer("milepost-full-pure", module("milepost_full"), environment={"MILEPOST_PURE": "1"},
          work="full", what="Milepost, full path, pure Python"),
+    Peer("milepost-minimal", compiled, {"kernel": native.NAME},
+         what="minimal step on Milepost's lane, compiled"),
     Peer("milepost-minimal-pure", module("milepost_minimal"),
          {"kernel": "benchmarks.peers.spliced"},
          what="minimal step on Milepost's lane, pure Python"),

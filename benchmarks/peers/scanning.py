@@ -1,16 +1,18 @@
 """A reader generated from a schema: walks a value once and says where the wanted fields are.
 
-It knows the canonical common form only (short ASCII texts, plain counts) and answers None to
-everything else, which then goes to a real decoder: so it can only be wrong by accepting too much.
+It knows the canonical common form only (short ASCII texts, plain counts) and refuses everything
+else, which then goes to a real decoder: so it can only be wrong by accepting too much. It comes in
+Python and in Cython.
 """
 
 from functools import cached_property
 
 INDENT = "    "
+REFUSE = "return None"
 
 
 class Scanner:
-    """Writes the source of `scan(v)`.
+    """Writes the source of `scan(v)` in Python.
 
     Args:
         schema: of a record, as JSON gives it.
@@ -41,7 +43,7 @@ class Scanner:
         if inner:
             self._put(2, " = ".join(inner) + " = 0")
         self._fields(self._schema["fields"], "", 2)
-        self._put(2, "if p != len(v) or not v[s:p].isascii(): return None")
+        self._put(2, f"if p != len(v) or {self._not_ascii()}: {REFUSE}")
         self._lines += ["    except IndexError:", "        return None"]
         self._put(1, f"return {', '.join(self.names)},")
         return "\n".join(self._lines) + "\n"
@@ -64,7 +66,7 @@ class Scanner:
         while at < len(fields):
             run = self._zeros(fields, at, path)
             if run > 1:
-                self._put(depth, f"if v[p:p + {run}] == {bytes(run)!r}: p += {run}")
+                self._put(depth, f"if {self._all_zero(run)}: p += {run}")
                 self._put(depth, "else:")
                 for field in fields[at : at + run]:
                     self._value(field["type"], path + field["name"], depth + 1)
@@ -111,7 +113,8 @@ class Scanner:
         elif name == "bytes":
             self._bytes(depth)
         elif name == "enum":
-            self._put(depth, f"if v[p] & 1 or v[p] >= {2 * len(kind['symbols'])}: return None")
+            self._need(depth)
+            self._put(depth, f"if v[p] & 1 or v[p] >= {2 * len(kind['symbols'])}: {self._refuse}")
             self._put(depth, "p += 1")
         elif name == "record":
             self._fields(kind["fields"], path + ".", depth)
@@ -126,38 +129,95 @@ class Scanner:
         null, other = kinds
         if null != "null":
             raise ValueError(f"{path}: only unions of null and one other")
+        self._need(depth)
         self._put(depth, "u = v[p]; p += 1")
         self._put(depth, "if u == 2:")
         self._value(other, path, depth + 1)
-        self._put(depth, "elif u: return None")
+        self._put(depth, f"elif u: {self._refuse}")
 
     def _text(self, depth):
+        self._need(depth)
         self._put(depth, "n = v[p]")
-        self._put(depth, "if n & 129: return None")
+        self._put(depth, f"if n & 129: {self._refuse}")
         self._put(depth, "p += 1 + (n >> 1)")
 
     def _number(self, depth):
-        self._put(depth, "if not v[s:p].isascii(): return None")
+        self._need(depth)
+        self._put(depth, f"if {self._not_ascii()}: {self._refuse}")
         self._put(depth, "q = p")
-        self._put(depth, "while v[p] > 127: p += 1")
+        self._put(depth, f"while {self._more}: p += 1")
+        self._need(depth)
         self._put(depth, "p += 1")
-        self._put(depth, "if p - q > 6 or (p - q > 1 and not v[p - 1]): return None")
+        self._put(depth, f"if p - q > 6 or (p - q > 1 and not v[p - 1]): {self._refuse}")
         self._put(depth, "s = p")
 
     def _bytes(self, depth):
-        self._put(depth, "if not v[s:p].isascii() or v[p] & 129: return None")
-        self._put(depth, "p += 1 + (v[p] >> 1); s = p")
+        self._need(depth)
+        self._put(depth, f"if {self._not_ascii()} or v[p] & 129: {self._refuse}")
+        self._put(depth, "p += 1 + (v[p] >> 1)")
+        self._put(depth, "s = p")
 
     def _many(self, item, depth):
         count = self._name()
+        self._need(depth)
         self._put(depth, f"{count} = v[p]; p += 1")
         self._put(depth, f"if {count}:")
-        self._put(depth + 1, f"if {count} & 129: return None")
-        self._put(depth + 1, f"for _ in range({count} >> 1):")
+        self._put(depth + 1, f"if {count} & 129: {self._refuse}")
+        self._put(depth + 1, f"for {count} in range({count} >> 1):")
         item(depth + 2)
-        self._put(depth + 1, "if v[p]: return None")
+        self._need(depth + 1)
+        self._put(depth + 1, f"if v[p]: {self._refuse}")
         self._put(depth + 1, "p += 1")
 
     def _entry(self, values, path, depth):
         self._text(depth)
         self._value(values, path + "[]", depth)
+
+    # What Cython says in another way
+
+    _refuse = REFUSE
+    _more = "v[p] > 127"
+
+    def _need(self, depth):
+        """Make sure that there is a byte at p: in Python an IndexError says so."""
+
+    def _not_ascii(self):
+        return "not v[s:p].isascii()"
+
+    def _all_zero(self, run):
+        return f"v[p:p + {run}] == {bytes(run)!r}"
+
+
+class NativeScanner(Scanner):
+    """The same in Cython: `scan(v, size, found)` fills in the positions; 0: not this form."""
+
+    _refuse = "return 0"
+    _more = "p < size and v[p] > 127"
+
+    def source(self):
+        """The source of `scan`, a function of the module that it becomes part of."""
+        self._lines = []
+        inner = [name for path, pair in self._marks.items() if "." in path for name in pair if name]
+        for name in inner:
+            self._put(1, f"{name} = 0")
+        self._fields(self._schema["fields"], "", 1)
+        self._put(1, f"if p != size or {self._not_ascii()}: return 0")
+        for at, name in enumerate(self.names):
+            self._put(1, f"found[{at}] = {name}")
+        self._put(1, "return 1")
+        counts = [f"n{number + 1}" for number in range(self._used)]
+        head = [
+            "cdef int scan(const unsigned char *v, Py_ssize_t size, Py_ssize_t *found) noexcept:",
+            f"    cdef Py_ssize_t p = {self._begin}, s = {self._begin}, q, n, u",
+            f"    cdef Py_ssize_t {', '.join([*self.names, *counts])}",
+        ]
+        return "\n".join([*head, *self._lines]) + "\n"
+
+    def _need(self, depth):
+        self._put(depth, "if p >= size: return 0")
+
+    def _not_ascii(self):
+        return "not ascii(v + s, p - s)"
+
+    def _all_zero(self, run):
+        return f"size - p >= {run} and memcmp(v + p, ZEROS, {run}) == 0"
