@@ -1,5 +1,5 @@
-"""`milepost demo`: the manufacturer before and after, on a Kafka of its own; and `simulate`, its
-traffic on the running stack.
+"""`milepost demo`: the manufacturer before and after, on a Kafka of its own; and `traffic`,
+its events on the running stack.
 
 Renders what `pipeline.cli.show` does. Must never start a process.
 """
@@ -86,7 +86,7 @@ def demo(
 
 
 @commands.command()
-def simulate(
+def traffic(
     *,
     seed: Annotated[int | None, typer.Option(help="Default: another one each time.")] = None,
     rate: Annotated[float, typer.Option(min=0.1, help="Events a second.")] = 5.0,
@@ -103,10 +103,10 @@ def simulate(
             bundle = load_bundle(settings.policy_dir)
             sender = Sender(settings, where.bootstrap, registry, bundle)
             while True:
-                traffic = compose(number, now_ms(), events=events, run_s=window_s)
-                count = len(traffic.sendings)
+                composed = compose(number, now_ms(), events=events, run_s=window_s)
+                count = len(composed.sendings)
                 stderr.print(f"Seed {number}: {count:,} events in {window_s:g} s")
-                sender.run(traffic.sendings, threading.Event())
+                sender.run(composed.sendings, threading.Event())
                 if not forever:
                     return
                 number += 1

@@ -17,7 +17,7 @@ from pipeline.cli.loading import LazyGroup, Place
 from pipeline.settings import SettingsError
 from pipeline.telemetry import logs
 
-_PROCESSES: Final = frozenset({"run", "up", "demo", "simulate"})
+_PROCESSES: Final = frozenset({"run", "up", "demo", "traffic"})
 
 
 class _Commands(LazyGroup):
@@ -58,8 +58,13 @@ class _Commands(LazyGroup):
             "pipeline.cli.demo",
             "Govern a manufacturer's events on a real Kafka, and compare before and after.",
         ),
-        "simulate": Place(
+        "traffic": Place(
             "pipeline.cli.demo", "Send a simulated manufacturer's events to the running stack."
+        ),
+        "simulate": Place(
+            "pipeline.cli.simulate",
+            "Run the governed path in a simulated world whose faults a seed decides; needs no"
+            " Kafka.",
         ),
         "settings": Place(
             "pipeline.cli.environment",

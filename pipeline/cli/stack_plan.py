@@ -62,7 +62,7 @@ def plan(where: Addresses, ports: Ports, settings: Settings, *, traffic: bool) -
         components.append(ours("simulated-erp", "run", "simulated-erp", str(erp), port=erp))
     components.append(ours("erp-sink", "run", "sink", "erp"))
     if traffic:
-        components.append(ours("traffic", "simulate", "--forever"))
+        components.append(ours("traffic", "traffic", "--forever"))
     return Plan(steps, components)
 
 
