@@ -168,11 +168,14 @@ class Decider:
             record.topic == names.REPLAY for part in batch.parts.values() for record in part.records
         )
         self._lookups.expire(everything=replayed)
+        return {number: await self._part(part) for number, part in batch.parts.items()}
+
+    def _wait_for_all_inputs(self) -> None:
+        """Have the clock wait for the inputs of every bundle known by now."""
         self._inputs.extend(self._lookups.policies.values(), self._set_inputs)
         if self._inputs.wanted != self._surroundings.inputs:
             wanted = self._inputs.wanted
             self._surroundings = dataclasses.replace(self._surroundings, inputs=wanted)
-        return {number: await self._part(part) for number, part in batch.parts.items()}
 
     async def _part(self, part: PartitionBatch[PartitionState]) -> Decided | Deferred:
         if part.partition in self._awaited:
@@ -185,6 +188,7 @@ class Decider:
                 ledger.Gap(gap.first, gap.next, retention=gap.why == RETENTION)
             )
         while True:
+            self._wait_for_all_inputs()  # those of a bundle that this batch activates, too
             result = govern(
                 self._surroundings,
                 part.state,

@@ -1,6 +1,8 @@
 """Which bundle governs: the one that was activated, with that content, or none."""
 
+import asyncio
 import dataclasses
+from concurrent.futures import Future
 
 import pytest
 import structlog
@@ -9,8 +11,12 @@ from pipeline.contract import codec, names
 from pipeline.contract.bundle import load_bundle
 from pipeline.contract.policy_tables import compile_policy
 from pipeline.governance.claims import raw_event
+from pipeline.lane import PartitionBatch, RecordBatch
+from pipeline.lane.model import Record
+from pipeline.streams.governor import Decider, Inputs
 from pipeline.streams.observing import GovernorObserver, WrongPolicy
-from pipeline.streams.topology import PolicyName
+from pipeline.streams.state import PartitionState
+from pipeline.streams.topology import PolicyName, Surroundings
 from pipeline.testing.driver import TopologyDriver
 
 POLICY = compile_policy(load_bundle())
@@ -111,3 +117,41 @@ def test_a_mismatch_is_an_error_in_the_log_once_and_counted_each_time(capture):
 def capture():
     with structlog.testing.capture_logs() as entries:
         yield entries
+
+
+class Published:
+    """Look-ups of a worker that finds the next bundle when it is asked for."""
+
+    def __init__(self):
+        self.policies = {POLICY.version: POLICY}
+        self.schemas = {(names.CONTROL, 3): codec.committed("control")}
+
+    def expire(self, *, everything):
+        del everything
+
+    def find_policies(self, wanted):
+        self.policies |= {name.version: WITH_NEWCOMER for name in wanted}
+        return []
+
+
+NEWCOMER = dataclasses.replace(POLICY.platforms["carrier-redline"], topics=frozenset({"new"}))
+WITH_NEWCOMER = dataclasses.replace(NEXT, platforms={**POLICY.platforms, "newcomer": NEWCOMER})
+
+
+def test_the_clock_waits_for_the_inputs_of_a_bundle_that_the_same_batch_activates():
+    """What the newcomer wrote before is not read yet: nobody may be taken for silent."""
+    control = {"kind": "ACTIVATE", "partition": 0, "policy_version": "next"}
+    value = codec.encode(control, codec.committed("control"), 3)
+    record = Record(names.CONTROL, 0, 0, NOW_MS, b"0", value, None)
+    state, declared, looked_up = PartitionState(0), frozenset({names.CONTROL, TMS}), Published()
+    surroundings = Surroundings(
+        1, "test", looked_up.policies, looked_up.schemas, {names.DECISIONS: 6}, declared, 10_000
+    )
+    decider = Decider(
+        surroundings, looked_up, lambda *_: None, Inputs(declared), lambda _: Future()
+    )
+    part = PartitionBatch(0, state, [record], {}, [], dict.fromkeys(declared, NOW_MS))
+    asyncio.run(decider.decide(RecordBatch({0: part}, 1, lambda _: None)))
+    assert state.policy_version == "next"
+    assert state.clock == 0
+    assert state.time.of(frozenset({TMS})) == NOW_MS
