@@ -32,9 +32,18 @@ class Decoder:
             RegistryUnavailableError: nobody can tell now.
 
         """
-        number = codec.schema_id(value)
-        written = self._known.get(number) or self._look_up(number)
+        written = self.written(codec.schema_id(value))
         return codec.decode(value or b"", written, codec.committed(name))
+
+    def written(self, number: int) -> Schema:
+        """The schema with a registry id.
+
+        Raises:
+            UndecodableError: there is none, or one that could crash a reader.
+            RegistryUnavailableError: nobody can tell now.
+
+        """
+        return self._known.get(number) or self._look_up(number)
 
     def _look_up(self, number: int) -> Schema:
         definition = self._registry.schema(number)

@@ -25,6 +25,7 @@ _FETCH = 2_000
 _NEWEST = 16
 _SETTLE_S = 30.0
 _ASK_S = 0.02
+_LEADER_S = 10.0
 
 
 class Stored(NamedTuple):
@@ -44,6 +45,17 @@ class Span(NamedTuple):
 
     start: int
     end: int
+
+
+class UndecidedError(UnreachableError):
+    """A transaction stays open: what was appended behind its begin can't be read."""
+
+    def __init__(self, topic: str, partition: int, span: Span) -> None:
+        super().__init__(
+            f"A transaction on {topic}[{partition}] stays undecided: see `milepost doctor`"
+        )
+        self.span = span
+        """What can be read."""
 
 
 class LogReader:
@@ -107,12 +119,19 @@ class LogReader:
         return self._asked(self._consumer, topic, partition)
 
     def _asked(self, consumer: Consumer, topic: str, partition: int) -> Span:
-        try:
-            found = consumer.get_watermark_offsets(
-                TopicPartition(topic, partition), timeout=_CALL_S, cached=False
-            )
-        except KafkaException as error:
-            raise clients.unreachable(self._bootstrap, error) from None
+        until = time.monotonic() + _LEADER_S
+        while True:
+            try:
+                found = consumer.get_watermark_offsets(
+                    TopicPartition(topic, partition), timeout=_CALL_S, cached=False
+                )
+                break
+            except KafkaException as error:
+                # a topic that was just created, or whose broker came back, has no leader for a moment
+                lasting = error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION
+                if lasting or time.monotonic() > until:
+                    raise clients.unreachable(self._bootstrap, error) from None
+                time.sleep(_ASK_S)
         if found is None:
             raise UnreachableError(f"Kafka at {self._bootstrap} does not say where {topic} ends")
         return Span(*found)
@@ -124,7 +143,8 @@ class LogReader:
         needs all that was appended to both.
 
         Raises:
-            UnreachableError: no broker answers, or a transaction stays undecided.
+            UndecidedError: a transaction stays open for longer than the limit.
+            UnreachableError: no broker answers.
 
         """
         if self._watermarks is None:
@@ -142,9 +162,7 @@ class LogReader:
             if found.end >= end:
                 return Span(found.start, end)
             if time.monotonic() > until:
-                raise UnreachableError(
-                    f"A transaction on {topic}[{partition}] stays undecided: see `milepost doctor`"
-                )
+                raise UndecidedError(topic, partition, found)
             time.sleep(_ASK_S)
 
     def since(self, topic: str, partition: int, time_ms: int) -> int:

@@ -12,99 +12,157 @@ stand before or behind the cut.
 
 from __future__ import annotations
 
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
 from pipeline.contract import codec, names
 from pipeline.contract.topics import Declared
 from pipeline.kafka.reading import Span
 from pipeline.operations.proof.approved import ApprovedCheck
 from pipeline.operations.proof.evidence import Evidence
 from pipeline.operations.proof.inputs import InputCheck
-from pipeline.operations.proof.ledger import LedgerWalk
+from pipeline.operations.proof.ledger import At, LedgerWalk, Told
 from pipeline.operations.proof.letters import LetterCheck, ReroutedCheck
+from pipeline.operations.proof.proven import Proven
 from pipeline.operations.proof.report import RULES, Report, Violation
+from pipeline.operations.proof.revisions import Revisions
 from pipeline.operations.proof.state import StateCheck
+from pipeline.operations.proof.watching import Tell, WatchedEvidence, offsets_of
 
-__all__ = ["RULES", "Report", "Violation", "verify"]
+__all__ = ["RULES", "Audit", "Replay", "Report", "Violation", "verify"]
 
 
-def verify(evidence: Evidence, declared: Declared) -> Report:
+@dataclass(frozen=True)
+class Examined:
+    """One partition after everything of it was compared, for who looks deeper."""
+
+    evidence: Evidence
+    walk: LedgerWalk
+    approved: ApprovedCheck
+    state: StateCheck
+    end: int
+    """Offset up to which the ledger was walked."""
+    report: Report
+
+
+class Replay(Protocol):
+    """Decides everything anew, and compares."""
+
+    def partition(self, examined: Examined) -> None:
+        """Replay one partition."""
+
+    def conclude(self, evidence: Evidence, report: Report) -> None:
+        """Compare what went from partition to partition, once all were replayed."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """How an audit is made."""
+
+    folder: Path | None = None
+    """For what doesn't stay in memory; None: the system's own."""
+    tell: Tell | None = None
+    """Told how far it has come."""
+    proven: Proven | None = None
+    """What it has proven, for who resumes it."""
+    replay: Replay | None = None
+    now_ms: Callable[[], int] = lambda: int(time.time() * 1_000)
+
+
+def verify(evidence: Evidence, declared: Declared, audit: Audit | None = None) -> Report:
     """Check every rule over every partition.
 
     Args:
         evidence: the topics.
         declared: topics.yaml, which says what the inputs are.
+        audit: how.
 
     Raises:
         UnreachableError: Kafka or the registry is away.
+        OSError: what doesn't stay in memory can't be written.
 
     """
+    audit = audit or Audit()
     report = Report()
-    cuts = {number: _span(evidence, number) for number in evidence.partitions(names.DECISIONS)}
-    rerouted = ReroutedCheck(report)
-    walks = []
+    watched = WatchedEvidence(evidence, report, audit.tell)
+    cuts = {
+        number: watched.span(names.DECISIONS, number)
+        for number in watched.partitions(names.DECISIONS)
+    }
+    rerouted = ReroutedCheck(audit.folder, report)
+    rerouted.read(watched)
     for number, cut in cuts.items():
-        report.partitions += 1
-        walks.append(_partition(evidence, declared, number, cut, rerouted, report))
-    if rerouted.unexplained:
-        # Re-keyed records go to other partitions, whose ledgers may have grown meanwhile
-        for walk, end in walks:
-            _walk(evidence, walk, Span(end, _span(evidence, walk.partition).end), report)
-    rerouted.conclude([walk for walk, _ in walks])
+        found = _proven(watched, number, cut, audit)
+        if found is None:
+            found = _partition(watched, declared, number, cut, rerouted, audit)
+        report.merge(found)
+    rerouted.conclude(everything=not report.taken_over)
+    if audit.replay is not None:
+        audit.replay.conclude(watched, report)
+    if audit.proven is not None:
+        audit.proven.done()
     return report
 
 
-def _span(evidence: Evidence, number: int) -> Span:
-    return evidence.span(names.DECISIONS, number)
+def _proven(evidence: Evidence, number: int, cut: Span, audit: Audit) -> Report | None:
+    return None if audit.proven is None else audit.proven.take_over(evidence, number, cut.end)
 
 
 def _partition(
-    evidence: Evidence,
+    evidence: WatchedEvidence,
     declared: Declared,
     number: int,
     cut: Span,
     rerouted: ReroutedCheck,
-    report: Report,
-) -> tuple[LedgerWalk, int]:
-    """Everything about one partition number.
-
-    Returns:
-        Its ledger's walk, and the offset up to which it went.
-
-    """
-    walk = LedgerWalk(number)
+    audit: Audit,
+) -> Report:
+    """Everything about one partition number."""
+    report = Report(partitions=1)
+    inputs = [topic.name for topic in declared.inputs]
+    read = [*inputs, names.DECISIONS, names.APPROVED, names.ENTITY_STATUS]
+    read += [names.DEAD_LETTER, names.CHANGELOG]
+    evidence.begin(number, offsets_of(evidence, read, number), report)
+    walk = LedgerWalk(number, rerouted.told, audit.folder)
     if cut.start > 0:
         detail = f"the ledger begins at offset {cut.start}: its beginning is gone"
         report.flag("chain", names.DECISIONS, number, cut.start, detail)
     _walk(evidence, walk, cut, report)
+    walk.told = Told.LATER
     state = StateCheck(evidence, walk, report)
     approved = ApprovedCheck(evidence, walk, report)
     letters = LetterCheck(evidence, walk, report)
-    rerouted.take(evidence, walk)
-    inputs = InputCheck(evidence, walk, approved.carried, report)
-    for topic in dict.fromkeys([topic.name for topic in declared.inputs] + list(walk.inputs)):
-        inputs.compare(topic)
-    walk.inputs = {
-        topic: type(item)(next=item.next) for topic, item in walk.inputs.items()
-    }  # compared; the rest of the walk needs the places only
-    end = _span(evidence, number).end
+    compared = InputCheck(evidence, walk, approved.carried, report)
+    for topic in dict.fromkeys([*inputs, *walk.inputs]):
+        compared.compare(topic)
+    end = evidence.span(names.DECISIONS, number).end
     _walk(evidence, walk, Span(cut.end, end), report)
-    state.conclude()
-    approved.conclude()
-    letters.conclude()
-    report.blocks += walk.blocks
-    report.records += walk.seq
-    report.dispositions += walk.dispositions
-    report.reasons += walk.reasons
-    for milestone in walk.unfinished:
-        detail = f"the ledger skips a revision of milestone {milestone}"
-        report.flag("sequence", names.DECISIONS, number, -1, detail)
+    for check in (state, approved, Revisions(walk, approved, report), letters, compared):
+        check.conclude()
+    _sum(walk, report)
+    if audit.replay is not None:
+        audit.replay.partition(Examined(evidence, walk, approved, state, end, report))
+    if audit.proven is not None and report.clean and walk.blocks:
+        place = {"at": audit.now_ms(), "offset": end, "last": walk.last, "chain": walk.chain}
+        audit.proven.keep(number, report, place)
+    return report
+
+
+def _sum(walk: LedgerWalk, report: Report) -> None:
+    """Add up what the ledger says."""
+    number = walk.partition
+    report.blocks, report.records = walk.blocks, walk.seq
+    report.dispositions, report.reasons = walk.dispositions, walk.reasons
     if walk.dispositions.total() != walk.seq:
         detail = f"{walk.dispositions.total()} verdicts, {walk.seq} ledger numbers"
-        report.flag("counts", names.DECISIONS, number, -1, detail)
+        report.flag("counts", names.DECISIONS, number, walk.last, detail)
     for topic, first, until in walk.lost:
         report.lost += until - first
         detail = f"{until - first} offsets from {first} were gone before they were read"
         report.flag("lost", topic, number, first, detail)
-    return walk, end
 
 
 def _walk(evidence: Evidence, walk: LedgerWalk, span: Span, report: Report) -> None:
@@ -120,4 +178,8 @@ def _walk(evidence: Evidence, walk: LedgerWalk, span: Span, report: Report) -> N
             wrong("chain", f"no block: {error}")
             continue
         report.decided_ms = max(report.decided_ms, record.timestamp_ms)
-        walk.take(block, record.value or b"", record.timestamp_ms, wrong)
+        at = At(record.offset, record.timestamp_ms)
+        try:
+            walk.take(block, record.value or b"", at, wrong)
+        except (ValueError, OverflowError, struct.error) as error:
+            wrong("chain", f"what it says is out of every range: {error}")

@@ -1,7 +1,10 @@
-"""The governed stack, for operations that need a real one."""
+"""The governed stack, for operations that need a real one; else topics of a run in memory."""
+
+import copy
 
 import governed_stack
 import pytest
+from tampered_topics import run
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +19,14 @@ def governed(shared_stack):
     if not shared_stack.worker.running:
         shared_stack.start()
     return shared_stack
+
+
+@pytest.fixture(scope="session")
+def original():
+    """Topics of a governed run; not to be changed."""
+    return run().copies()
+
+
+@pytest.fixture
+def topics(original):
+    return copy.deepcopy(original)

@@ -46,6 +46,9 @@ class CopiedTopics:
         later = (r.offset for r in self.records_of[topic, partition] if r.timestamp_ms >= time_ms)
         return next(later, self.span(topic, partition).end)
 
+    def written(self, number):
+        return codec.committed({1: "raw-event", 2: "link", 3: "control"}[number])
+
     def decode(self, value, name):
         codec.schema_id(value)
         return codec.decode(value or b"", codec.committed(name))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from pipeline.contract.codec import Schema
 from pipeline.kafka.decoding import Decoder
 from pipeline.kafka.reading import LogReader, Span, Stored
 
@@ -33,6 +34,9 @@ class Evidence(Protocol):
     def decode(self, value: bytes | None, name: str) -> dict[str, Any]:
         """One value, read as `schemas/<name>.avsc`; UndecodableError if it is no such record."""
 
+    def written(self, number: int) -> Schema:
+        """The schema with that id; UndecodableError if there is none that can be used."""
+
 
 class TopicEvidence:
     """The topics of a cluster themselves.
@@ -53,6 +57,7 @@ class TopicEvidence:
         self.span = reader.settled
         self.since = reader.since
         self.decode = decoder.decode
+        self.written = decoder.written
 
     def records(self, topic: str, partition: int, span: Span) -> Iterator[Stored]:
         """Committed records of a span, in order.

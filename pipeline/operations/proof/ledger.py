@@ -1,18 +1,20 @@
 """One partition's ledger, walked block by block: its chain, its tiling, what it says of records.
 
-Kept in arrays, so that a partition of millions of records fits: 32 bytes a record. Must never share
+What it says of each record goes to disk, 32 bytes, and 32 more where it publishes. Must never share
 code with the worker that wrote the ledger.
 """
 
 from __future__ import annotations
 
 import hashlib
-import uuid
-from array import array
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+from pipeline.operations.proof.spill import Buckets, Column
 
 Record = dict[str, Any]
 Wrong = Callable[[str, str], None]
@@ -26,18 +28,15 @@ _DEAD: Final = "dead_lettered"
 _REROUTED: Final = "rerouted"
 
 
-class Letter(NamedTuple):
-    """What identifies a dead letter: the digest of its bytes, and the reason."""
+class Told(IntEnum):
+    """Who says that there is a revision, a dead letter or a re-keyed record."""
 
-    digest: bytes
-    reason: str
-
-
-class Burial(NamedTuple):
-    """Where the ledger orders a dead letter: the block's ordinal and its append time."""
-
-    block: int
-    written_ms: int
+    DUE = 0
+    """The ledger, before the cut: it must be there."""
+    LATER = 1
+    """The ledger, behind the cut: it may be there."""
+    THERE = 2
+    """The topic itself."""
 
 
 class Lost(NamedTuple):
@@ -46,6 +45,13 @@ class Lost(NamedTuple):
     topic: str
     first: int
     next: int
+
+
+class At(NamedTuple):
+    """Where and when a block was appended."""
+
+    offset: int
+    time_ms: int
 
 
 class Head(NamedTuple):
@@ -61,59 +67,77 @@ class Head(NamedTuple):
 class Decided:
     """What the ledger says of one input, in order of offsets."""
 
-    offsets: array[int] = field(default_factory=lambda: array("q"))
-    seqs: array[int] = field(default_factory=lambda: array("q"))
+    rows: Column
+    """Offset and ledger_seq of each record."""
     next: int = 0
 
 
 class LedgerWalk:
-    """A partition's ledger, as far as it was walked."""
+    """A partition's ledger, as far as it was walked.
 
-    def __init__(self, partition: int) -> None:
+    Args:
+        partition: its number.
+        rerouted: by digest of a record sent elsewhere: told by whom, partition and offset there.
+        folder: for what doesn't stay in memory; None: the system's own.
+
+    """
+
+    def __init__(self, partition: int, rerouted: Buckets, folder: Path | None = None) -> None:
         self.partition = partition
+        self.rerouted = rerouted
+        self.folder = folder
         self.blocks = 0
         self.seq = 0
         self.chain = ""
         self.state_digest = ""
-        self.approved: dict[int, str] = {}
-        """Running digest of the approved records, by how many there are."""
+        self.told = Told.DUE
+        """What it says now: until the cut, and behind it."""
+        self.missing = 0
+        """Blocks that are not there."""
+        self.approved = Column("<q16sq", folder)
+        """By block: how many approved records there are, their running digest, its offset."""
         self.wanted = 0
         """Number of blocks after which `marked` is to be kept."""
         self.marked: Head | None = None
         self.inputs: dict[str, Decided] = {}
-        self.digests = bytearray()
+        self.digests = Column(f"{DIGEST_BYTES}s", folder)
         """Of every record's value, by ledger_seq."""
-        self.milestones: dict[bytes, int] = {}
-        """Newest revision by milestone id."""
-        self.ahead: dict[bytes, set[int]] = {}
-        """Revisions beyond it that were told before the one in between."""
-        self.burials: dict[Letter, deque[Burial]] = {}
-        self.rerouted: Counter[bytes] = Counter()
-        """Digests of records that were sent to another partition."""
+        self.revisions = Buckets("BIqI", folder)
+        """By milestone: told by whom, revision, offset there, transaction."""
+        self.letters = Buckets("BqqqI", folder)
+        """By bytes and reason: told by whom, block or ordinal, append time, offset, transaction."""
+        self.transactions = Column("<qII", folder)
+        """Offset of each one's first block, approved records and dead letters that it wrote."""
         self.lost: list[Lost] = []
         self.dispositions: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
+        self.last = -1
+        """Offset of the newest block: where none follows at once, a transaction ended."""
 
-    def take(self, block: Record, value: bytes, written_ms: int, wrong: Wrong) -> None:
+    def take(self, block: Record, value: bytes, at: At, wrong: Wrong) -> None:
         """Walk over one block.
 
         Args:
             block: decoded.
             value: as it was written, with its header.
-            written_ms: its append time, ms UTC.
+            at: where it is.
             wrong: told what doesn't hold.
 
         """
+        if at.offset != self.last + 1 or not len(self.transactions):
+            self.transactions.append(at.offset, 0, 0)
+        self.last = at.offset
         self._link(block, wrong)
         self._align(block["first_seq"])
         self.chain = hashlib.sha256(value[_HEADER_BYTES:]).hexdigest()
         self._tile(block, wrong)
-        self._note(block, written_ms, wrong)
+        self._note(block, at, wrong)
         self.blocks = block["block"] + 1
         self.seq = block["first_seq"] + len(block["decisions"])
         self.state_digest = block["state_digest"]
         if block["approved_count"] >= 0:
-            self.approved[block["approved_count"]] = block["approved_digest"]
+            running = bytes.fromhex(block["approved_digest"])
+            self.approved.append(block["approved_count"], running, at.offset)
         if self.blocks == self.wanted:
             self.marked = self.head
 
@@ -125,13 +149,15 @@ class LedgerWalk:
 
     def digest(self, seq: int) -> bytes | None:
         """Digest of the record with this ledger_seq; None: the ledger has none."""
-        if not 0 <= seq < len(self.digests) // DIGEST_BYTES:
+        if not 0 <= seq < len(self.digests):
             return None
-        return bytes(self.digests[seq * DIGEST_BYTES : (seq + 1) * DIGEST_BYTES])
+        found: bytes = self.digests[seq][0]
+        return found
 
     def _link(self, block: Record, wrong: Wrong) -> None:
         number, first = block["block"], block["first_seq"]
         if number != self.blocks:
+            self.missing += max(0, number - self.blocks)
             wrong("chain", f"block {number} where {self.blocks} is due")
         if block["previous_hash"] != self.chain:
             wrong("chain", f"block {number} does not name the block before it")
@@ -141,11 +167,8 @@ class LedgerWalk:
 
     def _align(self, first: int) -> None:
         """Keep `digests` in step with ledger_seq where blocks are missing or doubled."""
-        missing = first - len(self.digests) // DIGEST_BYTES
-        if missing < 0:
-            del self.digests[max(0, first) * DIGEST_BYTES :]
-        elif missing <= _MISSING_MAX:
-            self.digests += bytes(missing * DIGEST_BYTES)
+        if first - len(self.digests) <= _MISSING_MAX:
+            self.digests.resize(max(0, first))
 
     def _tile(self, block: Record, wrong: Wrong) -> None:
         taken: dict[int, list[int]] = {}
@@ -153,7 +176,7 @@ class LedgerWalk:
             taken.setdefault(row["input"], []).append(row["offset"])
         for index, covered in enumerate(block["inputs"]):
             topic, first, until = covered["topic"], covered["first"], covered["next"]
-            known = self.inputs.setdefault(topic, Decided())
+            known = self._input(topic)
             if first != known.next:
                 wrong("tiling", f"{topic} goes on at {first}, {known.next} is due")
             pieces = [(offset, offset + 1) for offset in taken.pop(index, [])]
@@ -172,60 +195,50 @@ class LedgerWalk:
         if taken:
             wrong("tiling", f"decisions of inputs that the block does not cover: {sorted(taken)}")
 
-    def _note(self, block: Record, written_ms: int, wrong: Wrong) -> None:
-        burial = Burial(block["block"], written_ms)
+    def _input(self, topic: str) -> Decided:
+        known = self.inputs.get(topic)
+        if known is None:
+            known = self.inputs[topic] = Decided(Column("<qq", self.folder))
+        return known
+
+    def _note(self, block: Record, at: At, wrong: Wrong) -> None:
+        first, covered = block["first_seq"], block["inputs"]
+        rows = [self._input(item["topic"]).rows for item in covered]
+        buried = 0
         for place, row in enumerate(block["decisions"]):
             self.dispositions[row["disposition"]] += 1
             self.reasons[row["reason"]] += 1
-            if row["input"] < len(block["inputs"]):
-                known = self.inputs[block["inputs"][row["input"]]["topic"]]
-                known.offsets.append(row["offset"])
-                known.seqs.append(block["first_seq"] + place)
-            self.digests += row["digest"]
-            if row["disposition"] == _DEAD:
-                self._bury(Letter(row["digest"], row["reason"]), burial)
-            elif row["disposition"] == _REROUTED:
-                self.rerouted[row["digest"]] += 1
+            if row["input"] < len(rows):
+                rows[row["input"]].append(row["offset"], first + place)
+            self.digests.append(row["digest"])
+            buried += self._sent(row["disposition"], row["digest"], row["reason"], block, at)
         for row in block["transitions"]:
             digest = self.digest(row["seq"])
             if digest is None:
                 wrong("chain", f"a transition is about ledger_seq {row['seq']}, which is not there")
-            elif row["after"] == _DEAD:
-                self._bury(Letter(digest, row["reason"]), burial)
-            elif row["after"] == _REROUTED:
-                self.rerouted[digest] += 1
+            else:
+                buried += self._sent(row["after"], digest, row["reason"], block, at)
+        published = 0
+        number = len(self.transactions) - 1
         for row in _publishing(block):
-            self._publish(packed(row["milestone_id"]), row["revision"], wrong)
+            milestone = packed(row["milestone_id"])
+            self.revisions.add(milestone, self.told, row["revision"], at.offset, number)
+            published += 1
+        if published or buried:
+            offset, approved, letters = self.transactions[number]
+            self.transactions[number] = offset, approved + published, letters + buried
 
-    def _publish(self, milestone: bytes, revision: int, wrong: Wrong) -> None:
-        """Count a revision.
-
-        Transitions stand behind all decisions, in further blocks if they are many, so a revision
-        may be told before the one that it follows; `unfinished` says whether one never was.
-        """
-        told = self.milestones.get(milestone, 0)
-        ahead = self.ahead.get(milestone, set())
-        if revision <= told or revision in ahead:
-            name = uuid.UUID(bytes=milestone)
-            wrong("sequence", f"the ledger gives {name} revision {revision} twice")
-            return
-        ahead.add(revision)
-        while told + 1 in ahead:
-            told += 1
-            ahead.discard(told)
-        self.milestones[milestone] = told
-        if ahead:
-            self.ahead[milestone] = ahead
-        else:
-            self.ahead.pop(milestone, None)
-
-    @property
-    def unfinished(self) -> list[str]:
-        """Milestones with a revision whose predecessor is told nowhere."""
-        return [str(uuid.UUID(bytes=milestone)) for milestone in self.ahead]
-
-    def _bury(self, letter: Letter, burial: Burial) -> None:
-        self.burials.setdefault(letter, deque()).append(burial)
+    def _sent(self, fate: str, digest: bytes, reason: str, block: Record, at: At) -> bool:
+        """Note where a record was sent; whether to the dead letters."""
+        if fate == _REROUTED:
+            self.rerouted.add(digest, self.told, self.partition, at.offset)
+        elif fate == _DEAD:
+            number = len(self.transactions) - 1
+            self.letters.add(
+                letter(digest, reason), self.told, block["block"], at.time_ms, at.offset, number
+            )
+            return True
+        return False
 
 
 def digest_of(value: bytes | None) -> bytes:
@@ -233,16 +246,22 @@ def digest_of(value: bytes | None) -> bytes:
     return hashlib.blake2b(value or b"", digest_size=DIGEST_BYTES).digest()
 
 
+def letter(digest: bytes, reason: str) -> bytes:
+    """What identifies a dead letter: its bytes and its reason."""
+    return hashlib.blake2b(digest + reason.encode(), digest_size=DIGEST_BYTES).digest()
+
+
 def packed(milestone_id: str) -> bytes:
     """A milestone id in 16 bytes; another text by its hash."""
     try:
-        return uuid.UUID(milestone_id).bytes
+        found = bytes.fromhex(milestone_id.replace("-", ""))
     except ValueError:
-        return hashlib.blake2b(milestone_id.encode(), digest_size=16).digest()
+        found = b""
+    return found if len(found) == DIGEST_BYTES else digest_of(milestone_id.encode())
 
 
 def _publishing(block: Record) -> Iterator[Record]:
     for rows in (block["decisions"], block["transitions"]):
         for row in rows:
-            if row["revision"]:
+            if row["revision"] > 0:
                 yield row

@@ -25,6 +25,7 @@ RULES: Final = {
     "sequence": "entity_seq and revisions count without gap, in order",
     "status": "each entity's current story is as far as its approved records",
     "dead_letters": "every dead-lettered verdict has its record, byte for byte, in order",
+    "torn": "every transaction stands whole: its blocks and what they decided",
     "rerouted": "every rerouted verdict has exactly one re-keyed record",
     "state": "the workers' state is the one that the ledger vouches for",
 }
@@ -64,6 +65,19 @@ class Input(NamedTuple):
     """Not decided when the ledger was read."""
 
 
+class TakenOver(NamedTuple):
+    """A partition that was not read again: an earlier run has proven it up to here."""
+
+    partition: int
+    proven_ms: int
+    """When, ms UTC."""
+    blocks: int
+    offset: int
+    """Of the ledger, behind the last block that was proven."""
+    since: int
+    """Offsets of the ledger that have come since and were not read."""
+
+
 @dataclass
 class Report:
     """What was read and what was found."""
@@ -84,6 +98,11 @@ class Report:
     broken: Counter[str] = field(default_factory=Counter)
     """Violations by rule."""
     violations: list[Violation] = field(default_factory=list)
+    first: dict[str, Violation] = field(default_factory=dict)
+    """By broken rule: where it is broken first, by partition and offset."""
+    taken_over: list[TakenOver] = field(default_factory=list)
+    _named: Counter[str] = field(default_factory=Counter)
+    """Violations that are told, by rule."""
 
     @property
     def clean(self) -> bool:
@@ -102,9 +121,25 @@ class Report:
 
     def flag(self, rule: str, topic: str, partition: int, offset: int, detail: str) -> None:
         """Note a violation."""
+        self._note(Violation(rule, topic, partition, offset, detail))
         self.broken[rule] += 1
-        if self.broken[rule] <= FINDINGS_MAX:
-            self.violations.append(Violation(rule, topic, partition, offset, detail))
+
+    def _note(self, violation: Violation) -> None:
+        rule, first = violation.rule, self.first.get(violation.rule)
+        if first is None or _place(violation) < _place(first):
+            self.first[rule] = violation
+        if self._named[rule] < FINDINGS_MAX:
+            self._named[rule] += 1
+            self.violations.append(violation)
+
+    def merge(self, part: Report) -> None:
+        """Take in what was found of one more partition."""
+        for violation in [*part.first.values(), *part.violations]:
+            if violation not in self.violations:
+                self._note(violation)
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(part, name))
+        self.decided_ms = max(self.decided_ms, part.decided_ms)
 
     def document(self) -> Record:
         """As one JSON value."""
@@ -123,7 +158,30 @@ class Report:
             "inputs": [item._asdict() for item in self.inputs],
             "dispositions": dict(self.dispositions),
             "reasons": dict(self.reasons),
+            "taken_over": [item._asdict() for item in self.taken_over],
             "rules": RULES,
+            "first": {rule: item._asdict() for rule, item in self.first.items()},
             "broken": dict(self.broken),
             "violations": [item._asdict() for item in self.violations],
         }
+
+
+_SUMS: Final = (
+    "partitions",
+    "blocks",
+    "records",
+    "approved",
+    "dead_letters",
+    "lost",
+    "inputs",
+    "beyond",
+    "taken_over",
+    "dispositions",
+    "reasons",
+    "broken",
+)
+
+
+def _place(violation: Violation) -> tuple[int, bool, int]:
+    """Where it is, in order; what is nowhere in particular comes last."""
+    return violation.partition, violation.offset < 0, violation.offset

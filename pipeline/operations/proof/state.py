@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Final
+from typing import Any, Final
 
 from pipeline.contract import names
 from pipeline.operations.proof.evidence import Evidence
-from pipeline.operations.proof.ledger import Head, LedgerWalk
+from pipeline.operations.proof.ledger import Head, LedgerWalk, digest_of
 from pipeline.operations.proof.report import Report
+from pipeline.operations.proof.spill import Buckets
 
-_OWN_KEY: Final = b"\0partition"
+OWN_KEY: Final = b"\0partition"
 _MODULUS: Final = 1 << 128
 
 
@@ -32,50 +33,65 @@ class StateCheck:
     def __init__(self, evidence: Evidence, walk: LedgerWalk, report: Report) -> None:
         self._walk = walk
         self._report = report
-        self._positions: dict[str, int] = {}
-        self._blocks = 0
-        self._chain = ""
+        self.own: dict[str, Any] = {}
+        """What the state says of the partition itself."""
+        self._offset = -1
         number = walk.partition
         span = evidence.span(names.CHANGELOG, number)
-        entities: dict[bytes, int] = {}
+        entities = Buckets("B16s", walk.folder)
         for record in evidence.records(names.CHANGELOG, number, span):
-            if record.key == _OWN_KEY:
-                own = json.loads(record.value or b"{}")
-                self._blocks, self._chain = own["block"], own["chain"]
-                self._positions = own["positions"]
-            elif record.value is None:
-                entities.pop(record.key or b"", None)
+            key, value = record.key or b"", record.value
+            if key == OWN_KEY:
+                self._take_own(record.offset, value)
             else:
-                entities[record.key or b""] = _digest(record.key or b"", record.value)
-        self._digest = f"{sum(entities.values()) % _MODULUS:032x}"
-        walk.wanted = self._blocks
-        walk.marked = walk.head if self._blocks == walk.blocks else None
+                digest = b"" if value is None else digest_in_state(key, value)
+                entities.add(digest_of(key), value is not None, digest)
+        total = sum(
+            int.from_bytes(entries[-1][1], "big")
+            for _, entries in entities.groups()
+            if entries[-1][0]
+        )
+        self._digest = f"{total % _MODULUS:032x}"
+        self.blocks = int(self.own.get("block", 0))
+        walk.wanted = self.blocks
+        walk.marked = walk.head if self.blocks == walk.blocks else None
 
     def conclude(self) -> None:
         """Compare with the ledger, which was walked to its end."""
         walk = self._walk
         if walk.marked is not None:
             self._compare(walk.marked)
-        elif self._blocks > walk.blocks:
-            detail = f"the state knows {self._blocks} blocks, the ledger has {walk.blocks}"
-            self._wrong(f"{detail}: its end is gone")
+            return
+        detail = f"the state knows {self.blocks} blocks, the ledger has {walk.blocks}"
+        if self.blocks > walk.blocks:
+            self._wrong(f"{detail}: its end is gone, or its newest transaction is torn")
         else:
-            self._wrong(f"the state knows {self._blocks} blocks, the ledger has {walk.blocks}")
+            self._wrong(f"{detail}: the state's end is gone, or their newest transaction is torn")
+
+    def _take_own(self, offset: int, value: bytes | None) -> None:
+        self._offset = offset
+        try:
+            own = json.loads(value or b"{}")
+            self.own = {"block": int(own["block"]), "chain": own["chain"]} | own
+        except (ValueError, KeyError, TypeError):
+            self._wrong("its own record can't be read")
 
     def _wrong(self, detail: str) -> None:
-        self._report.flag("state", names.CHANGELOG, self._walk.partition, -1, detail)
+        self._report.flag("state", names.CHANGELOG, self._walk.partition, self._offset, detail)
 
     def _compare(self, head: Head) -> None:
-        if self._chain != head.chain:
+        if self.own.get("chain", "") != head.chain:
             self._wrong("the state names another newest block")
         if head.blocks and self._digest != head.state_digest:
             self._wrong("the state is not the one whose digest the newest block carries")
-        for topic in head.positions.keys() | self._positions.keys():
-            known, told = self._positions.get(topic, 0), head.positions.get(topic, 0)
+        positions = self.own.get("positions", {})
+        for topic in sorted(head.positions.keys() | positions.keys()):
+            known, told = positions.get(topic, 0), head.positions.get(topic, 0)
             if known != told:
                 self._wrong(f"the state goes on at {known} of {topic}, the ledger at {told}")
 
 
-def _digest(key: bytes, value: bytes) -> int:
-    hashed = hashlib.blake2b(value, digest_size=16, key=hashlib.sha256(key).digest())
-    return int.from_bytes(hashed.digest(), "big")
+def digest_in_state(key: bytes, value: bytes) -> bytes:
+    """What an entity adds to the digest of its partition's state."""
+    keyed = hashlib.sha256(key).digest()
+    return hashlib.blake2b(value, digest_size=16, key=keyed).digest()
