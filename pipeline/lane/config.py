@@ -6,7 +6,7 @@ Knows neither a client library nor Faust.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .model import Tick
 
@@ -32,10 +32,6 @@ class TopicRefusedError(LaneError):
 
 def _empty_tick(partition: int) -> Tick:  # noqa: ARG001  the signature is the hook's
     return Tick()
-
-
-def _no_crash(point: str) -> None:
-    """Do nothing: nobody tests for faults."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +78,6 @@ class LaneConfig:
     """Least time between two ticks of one partition."""
     tick: Callable[[int], Tick] = _empty_tick
     """What a tick of a partition says."""
-
-    crash_point: Callable[[str], None] = field(default=_no_crash, repr=False)
-    """Called at before_produce, after_produce, before_offsets, before_commit, after_commit and
-    during_restore: a seam for fault tests."""
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other.

@@ -64,7 +64,6 @@ class Restorer:
         ends = self._ends(partitions, interrupted)
         if ends is None:
             return None
-        self._config.crash_point("during_restore")
         return self._read_up_to(ends, interrupted)
 
     def _wait_stable(

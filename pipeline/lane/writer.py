@@ -55,7 +55,6 @@ class Writer:
 
         """
         self._watchdog.step("produce")
-        self._config.crash_point("before_produce")
         self._lost = None
         self._producer.begin_transaction()
         count = size = 0
@@ -67,7 +66,6 @@ class Writer:
                 for key, value in decided.changelog
             )
             count, size = count + outputs, size + written
-        self._config.crash_point("after_produce")
         return count, size
 
     def commit(self, positions: Iterable[tuple[str, int, int]], group: Any) -> None:
@@ -80,15 +78,12 @@ class Writer:
         offsets = [TopicPartition(*position) for position in positions]
         limit_s = self._config.call_limit_s
         brief_s = min(limit_s, OFFSETS_S)
-        self._config.crash_point("before_offsets")
         self._attempt(
             "offsets",
             brief_s,
             lambda: self._producer.send_offsets_to_transaction(offsets, group, brief_s),
         )
-        self._config.crash_point("before_commit")
         self._attempt("commit", limit_s, lambda: self._producer.commit_transaction(limit_s))
-        self._config.crash_point("after_commit")
 
     def close(self) -> None:
         """Drop the producer; no transaction is open."""

@@ -288,7 +288,6 @@ def build(
     partitions: int,
     observer: Observer,
     measure: Measure,
-    crash_point: Callable[[str], None] | None = None,
 ) -> LaneApp:
     """The Faust app of one worker, ready to run.
 
@@ -300,7 +299,6 @@ def build(
         partitions: partition count of every input.
         observer: of the lane.
         measure: told what each decision brought.
-        crash_point: seam of fault tests.
 
     Raises:
         SettingsError: the state dir can't be used.
@@ -322,8 +320,6 @@ def build(
 
     read = inputs.topics - {names.CONTROL}
     config = _lane_config(settings, bootstrap, ids[names.CONTROL], read)
-    if crash_point is not None:
-        config = dataclasses.replace(config, crash_point=crash_point)
     app = LaneApp(settings.governor_group, datadir=_data_dir(settings), web_enabled=False)
     lane: Lane[PartitionState] = Lane(app, config, Governing(lookups.policies, inputs), observer)
     decider = Decider(surroundings, lookups, measure, inputs, lane.set_inputs)
