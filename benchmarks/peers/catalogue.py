@@ -109,6 +109,15 @@ PEERS = (
 )  # fmt: skip
 
 
+GOVERNOR = Peer(
+    "governor",
+    lambda _folder: [sys.executable, "-m", "pipeline.cli.main", "run", "governor"],
+    work="full",
+    what="governor under its supervisor, as an operator starts it",
+)
+"""Not compared: it says no FIRST."""
+
+
 def chosen(names):
     """Peers by name, in the catalogue's order.
 

@@ -95,10 +95,15 @@ class Cluster:
         """Delete every topic whose name holds this text."""
         self.delete([name for name in self.admin.list_topics(timeout=10).topics if part in name])
 
-    def fresh_governed(self, *, raw=False):
+    def fresh_governed(self, *, raw=False, publish=True):
         """Milepost's topics as on the first day, its policy published; raw ones too if asked."""
         self.delete([*self.governed, *(workload.TOPICS if raw else ())])
         self._apply()
+        if publish:
+            self.publish()
+
+    def publish(self):
+        """Put the policy in force on every partition."""
         until = time.monotonic() + LED_S
         while True:
             try:

@@ -141,12 +141,18 @@ class Run:
         else:
             self.outputs = {name: f"{self.name}.{name}" for name in OUTPUTS}
 
-    def prepare(self, *, raw=False):
-        """Make the topics of this run: fresh outputs, and nothing else of an earlier one."""
+    def prepare(self, *, raw=False, publish=True):
+        """Make the topics of this run: fresh outputs, and nothing else of an earlier one.
+
+        Args:
+            raw: whether Milepost's raw topics are emptied too.
+            publish: whether a policy is in force at once.
+
+        """
         self._state.mkdir(parents=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.peer.work == "full":
-            self.cluster.fresh_governed(raw=raw)
+            self.cluster.fresh_governed(raw=raw, publish=publish)
             return
         self.cluster.create([*self.outputs.values(), f"{self.name}.control"])
         self.cluster.create([f"{self.name}.changelog"], **{"cleanup.policy": "compact"})
@@ -168,7 +174,6 @@ class Run:
         path.write_text(json.dumps(told), "utf-8")
         env = os.environ | {
             "BENCH_RUN": str(path),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "MILEPOST_BOOTSTRAP_SERVERS": self.cluster.bootstrap,
             "MILEPOST_REGISTRY_URL": self.cluster.stack.registry_url,
             "MILEPOST_STATE_DIR": str(self._state / slot),
@@ -276,13 +281,10 @@ def drain(run, truth, quiet_s):
         quiet_s: how long to wait for a quiet machine, at most.
 
     """
-    found = Measured(run.peer.name, truth["count"])
     meters.wait_quiet([run.cluster.broker_pid, os.getpid()], quiet_s)
-    needed = expected(run.peer, truth)
-    worker = run.start()
     try:
-        found.why = _watch(run, worker, found, needed)
-        found.peak_rss_mib = meters.peak_rss_mib(worker.pid)
+        run.start()
+        found = watch(run, truth)
     finally:
         run.stop()
     if not found.why:
@@ -299,34 +301,52 @@ def expected(peer, truth):
     return sum(truth["counts"][kind] for kind in kinds)
 
 
-def _watch(run, worker, found, needed):
-    """Follow a drain to its end; what went wrong."""
-    began = time.time()
-    while not worker.first.wait(0.01):
-        if not worker.alive:
-            return f"the worker ended: {worker.said()}"
-        if time.time() - began > START_S:
-            return "no first record"
+def watch(run, truth):
+    """Follow the workers of a run until everything is out; their figures, unchecked."""
+    found, needed = Measured(run.peer.name, truth["count"]), expected(run.peer, truth)
+    found.why = _begun(run)
+    if found.why:
+        return found
     start = last = run.sample()
     before = None
     while True:
-        ends = run.ends()
-        now = time.time()
+        ends, now = run.ends(), time.time()
         if ends != before:
             before, last = ends, run.sample()
             last.at = now
         if sum(ends.values()) >= needed and now - last.at > SETTLED_S:
             break
-        if not worker.alive:
-            return f"the worker ended: {worker.said()}"
-        if now - last.at > STALL_S:
-            return f"no progress for {STALL_S:.0f} s at {sum(ends.values())} of {needed}"
+        found.why = _ended(run)
+        if not found.why and now - last.at > STALL_S:
+            found.why = f"no progress for {STALL_S:.0f} s at {sum(ends.values())} of {needed}"
+        if found.why:
+            return found
         time.sleep(LOOK_S)
-    found.wall_s = last.at - worker.first_at
+    began = min(worker.first_at for worker in run.workers if worker.first_at)
+    found.wall_s = last.at - began
     found.worker_cpu_s = last.worker_s - start.worker_s
     found.broker_cpu_s = last.broker_s - start.broker_s
     found.foreign_cores = max(0.0, last.others_s - start.others_s) / found.wall_s
+    found.peak_rss_mib = sum(meters.peak_rss_mib(pid) or 0 for pid in run.pids)
+    return found
+
+
+def _begun(run):
+    """Wait for a first record; why there is none."""
+    until = time.time() + START_S
+    while not any(worker.first.is_set() for worker in run.workers):
+        why = _ended(run)
+        if why:
+            return why
+        if time.time() > until:
+            return "no first record"
+        time.sleep(0.01)
     return ""
+
+
+def _ended(run):
+    gone = [worker for worker in run.workers if not worker.alive]
+    return f"the worker ended: {gone[0].said()}" if gone else ""
 
 
 def say(text):

@@ -10,19 +10,23 @@ from pipeline.streams import governor
 
 
 def telling(untold):
-    """`Decider.decide`, which tells the harness of its first batch with raw records."""
+    """`Decider.decide`, which tells the harness of its first batch with raw records to govern."""
     waiting = True
 
     async def decide(self, batch):
         nonlocal waiting
-        if waiting and any(
-            r.topic in TOPICS for part in batch.parts.values() for r in part.records
-        ):
+        if waiting and any(map(is_to_govern, batch.parts.values())):
             step.first()
             waiting = False
         return await untold(self, batch)
 
     return decide
+
+
+def is_to_govern(part):
+    """Whether a policy is in force and raw records are there."""
+    activated = part.state.policy_version is not None
+    return activated and any(record.topic in TOPICS for record in part.records)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import uuid
+from pathlib import Path
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
@@ -22,6 +23,7 @@ JOIN_S = 12.0
 """What a worker is given to start and join before the first record."""
 ROOM_S = 60.0
 EVENT_ID = slice(6, 42)
+SLOW = 20_000
 
 
 def percentiles(values, wanted=(0.5, 0.99, 0.999)):
@@ -59,10 +61,14 @@ class Reader(threading.Thread):
             if found:
                 found += self._consumer.consume(50_000, 0)
                 now = time.time() * 1000
-                values = [message.value() for message in found if not message.error()]
-                self.batches.append((now, values))
-                self.count += len(values)
+                found = [message for message in found if not message.error()]
+                self.take(now, found)
+                self.count += len(found)
         self._consumer.close()
+
+    def take(self, now_ms, messages):
+        """Keep what came."""
+        self.batches.append((now_ms, [message.value() for message in messages]))
 
     def stop(self):
         self._halt.set()
@@ -116,6 +122,13 @@ def latencies(peer, batches, times):
     return found
 
 
+def start_pacer(run, path, plan):
+    """Start the process that writes records: rate and count, one after the other."""
+    told = [run.cluster.bootstrap, str(path), json.dumps(plan), json.dumps(run.inputs)]
+    argv = [sys.executable, "-m", "benchmarks.peers.pacing", *told]
+    return subprocess.Popen(argv, cwd=harness.ROOT)
+
+
 def paced(run, path, truth, rate, quiet_s):
     """Run a peer against records that come at a rate.
 
@@ -134,10 +147,8 @@ def paced(run, path, truth, rate, quiet_s):
     pacer = None
     try:
         time.sleep(JOIN_S)
-        told = [run.cluster.bootstrap, str(path), str(truth["count"]), str(rate)]
-        argv = [sys.executable, "-m", "benchmarks.peers.pacing", *told, json.dumps(run.inputs)]
         start = run.sample()
-        pacer = subprocess.Popen(argv, cwd=harness.ROOT)
+        pacer = start_pacer(run, path, [(rate, truth["count"])])
         needed, until = truth["counts"]["approved"], time.time() + truth["count"] / rate + ROOM_S
         while reader.count < needed and time.time() < until and worker.alive:
             time.sleep(0.05)
@@ -162,33 +173,32 @@ def paced(run, path, truth, rate, quiet_s):
     return found
 
 
-def pace(bootstrap, path, count, rate, topics):
-    """Write records at a rate, each at its time; a little late rather than in bursts."""
+def pace(bootstrap, path, plan, topics):
+    """Write records at the planned rates, each at its time; a little late rather than early."""
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
             "partitioner": "murmur2_random",
             "linger.ms": 1,
             "acks": "all",
-            "queue.buffering.max.messages": 500_000,
+            "queue.buffering.max.messages": 2_000_000,
+            "queue.buffering.max.kbytes": 1_048_576,
         }
     )
-    records = list(workload.read(path, count))
-    began = time.monotonic() + 0.2
-    sent = 0
-    while sent < count:
-        due = min(count, int((time.monotonic() - began) * rate) + 1)
-        for topic, key, value in records[sent : max(sent, due)]:
-            producer.produce(topics[topic], value, key)
-        sent = max(sent, due)
-        producer.poll(0)
-        time.sleep(0.001 if rate < 20_000 else 0.003)
+    records = list(workload.read(path, sum(count for _, count in plan)))
+    first = 0
+    for rate, count in plan:
+        began, sent = time.monotonic(), 0
+        while sent < count:
+            due = max(sent, min(count, int((time.monotonic() - began) * rate) + 1))
+            for topic, key, value in records[first + sent : first + due]:
+                producer.produce(topics[topic], value, key)
+            sent = due
+            producer.poll(0)
+            time.sleep(0.001 if rate < SLOW else 0.003)
+        first += count
     producer.flush(60)
 
 
 if __name__ == "__main__":
-    from pathlib import Path
-
-    pace(
-        sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), json.loads(sys.argv[5])
-    )
+    pace(sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3]), json.loads(sys.argv[4]))

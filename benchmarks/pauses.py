@@ -1,0 +1,133 @@
+"""How long a partition pauses when its worker is killed, is drained, and comes back.
+
+`python -m benchmarks.pauses --times 5`. Two governors under their supervisors share four
+partitions of paced traffic; a pause is the longest time between two approved records of a
+partition around what happened, less what the traffic itself leaves between two.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import random
+import statistics
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import psutil
+
+from benchmarks import compare, report
+from benchmarks.peers import catalogue, harness, meters, pacing
+from pipeline.contract import names
+
+RATE = 1_000
+BEFORE_S, AFTER_S = 4.0, 12.0
+JOIN_S = 15.0
+
+
+class Arrivals(pacing.Reader):
+    """Notes when records of each partition can be read."""
+
+    def __init__(self, cluster, topic):
+        super().__init__(cluster, topic)
+        self.times = defaultdict(list)
+
+    def take(self, now_ms, messages):
+        for message in messages:
+            self.times[message.partition()].append(now_ms)
+
+
+def longest(times, begin_ms, end_ms):
+    """The longest time without a record in a span (ms), its ends included."""
+    within = [at for at in times if begin_ms <= at <= end_ms]
+    marks = [begin_ms, *within, end_ms]
+    return max(later - earlier for earlier, later in itertools.pairwise(marks))
+
+
+def worker_of(supervisor):
+    """The worker's process below its supervisor."""
+    children = psutil.Process(supervisor.pid).children()
+    return next(child for child in children if "--worker" in child.cmdline())
+
+
+def kill(run, slot):
+    """Kill a worker; its supervisor starts another."""
+    worker_of(run.workers[slot]).kill()
+
+
+def drain(run, slot):
+    """End supervisor and worker in order."""
+    run.workers[slot].stop()
+
+
+def join(run, slot):
+    """Start what was drained again."""
+    run.start(str(slot))
+    run.workers[slot] = run.workers.pop()
+
+
+def measure(bench, times):
+    """Pauses in ms by what happened, one of each for every time."""
+    cluster = bench.cluster
+    run = harness.Run(cluster, catalogue.GOVERNOR, bench.folders)
+    run.prepare(raw=True)
+    found = {"killed": [], "drained": [], "joined": []}
+    reader = Arrivals(cluster, names.APPROVED)
+    chance = random.Random(1)
+    plan = [(RATE, bench.count)]
+    pacer = None
+    try:
+        for slot in ("0", "1"):
+            run.start(slot)
+        time.sleep(JOIN_S)
+        reader.start()
+        pacer = pacing.start_pacer(run, bench.path, plan)
+        for _ in range(times):
+            slot = chance.randrange(2)
+            for what, act in (("killed", kill), ("drained", drain), ("joined", join)):
+                found[what].append(pause(reader, lambda act=act, slot=slot: act(run, slot)))
+                print(f"{what}: {found[what][-1]} ms", flush=True)
+    finally:
+        if pacer is not None:
+            pacer.terminate()
+            pacer.wait(30)
+        reader.stop()
+        run.stop()
+        run.clean()
+    return found
+
+
+def pause(reader, act):
+    """Let something happen; how much longer a partition was silent than it usually is (ms)."""
+    time.sleep(BEFORE_S)
+    usual = max(span(reader, time.time() * 1000 - BEFORE_S * 1000 / 2))
+    at = time.time() * 1000
+    act()
+    time.sleep(max(0.0, AFTER_S - (time.time() - at / 1000)))
+    return round(max(span(reader, at)) - usual)
+
+
+def span(reader, begin_ms):
+    """The longest silence of each partition since then, until a moment ago."""
+    end_ms = time.time() * 1000 - 200
+    return [longest(reader.times[number], begin_ms, end_ms) for number in sorted(reader.times)]
+
+
+def main():
+    reader = argparse.ArgumentParser(description=__doc__)
+    reader.add_argument("--times", type=int, default=5)
+    reader.add_argument("--out", type=Path, default=report.RESULTS / "pauses.json")
+    given = reader.parse_args()
+    records = int(RATE * (JOIN_S + 3 * given.times * (BEFORE_S + AFTER_S))) + 1
+    with compare.bench(records) as bench:
+        meters.wait_quiet([bench.cluster.broker_pid, os.getpid()], 20)
+        found = measure(bench, given.times)
+    for what, pauses in found.items():
+        print(f"{what}: median {statistics.median(pauses)}, at most {max(pauses)} ms")
+    document = {"machine": meters.machine(), **found}
+    given.out.write_text(json.dumps(document) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
