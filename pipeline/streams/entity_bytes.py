@@ -46,18 +46,22 @@ _SILENT: Final = cast("dict[str, Any]", raw_event())
 
 
 class Claims(Sealed):
-    """The claims of an occurrence as they were written."""
+    """The claims of an occurrence as they were written, behind what the occurrence says itself.
 
-    __slots__ = ("written",)
+    What it says changes by judging its claims only, so while they are sealed all of it holds.
+    """
 
-    def __init__(self, written: bytes, weight: int, *, waits: bool) -> None:
+    __slots__ = ("begin", "written")
+
+    def __init__(self, written: bytes, begin: int, weight: int, *, waits: bool) -> None:
         self.written = written
+        self.begin = begin
         self.weight = weight
         self.waits = waits
 
     def open(self) -> list[Spoken]:
         """The claims."""
-        source = Source(self.written, 0)
+        source = Source(self.written, self.begin)
         return [_read_spoken(source) for _ in range(read_long(source))]
 
 
@@ -129,6 +133,14 @@ def load(key: str, value: bytes, begin: int) -> Entity:
 
 
 def _write_occurrence(out: BytesWriter, occurrence: Occurrence) -> None:
+    sealed = occurrence.sealed
+    claims = sealed if isinstance(sealed, Claims) else _seal(occurrence)
+    write_long(out, len(claims.written))
+    out.write(claims.written)
+
+
+def _seal(occurrence: Occurrence) -> Claims:
+    out = BytesWriter()
     _text(out, occurrence.event_type)
     _text(out, occurrence.discriminator)
     out.write(bytes.fromhex(occurrence.milestone_id.replace("-", "")))
@@ -144,31 +156,26 @@ def _write_occurrence(out: BytesWriter, occurrence: Occurrence) -> None:
     write_long(out, occurrence.claim_seq)
     _text(out, occurrence.claim_id)
     write_long(out, occurrence.seq)
-    sealed = occurrence.sealed
-    claims = sealed if isinstance(sealed, Claims) else _seal(occurrence)
-    write_long(out, claims.weight)
-    out.append(1 if claims.waits else 0)
-    write_long(out, len(claims.written))
-    out.write(claims.written)
-
-
-def _seal(occurrence: Occurrence) -> Claims:
     voices = list(occurrence.voices())
-    out = BytesWriter()
+    waits, weight = occurrence.waits(), occurrence.weight()
+    write_long(out, weight)
+    out.append(2 if waits else 0)
+    begin = len(out)
     write_long(out, len(voices))
     for spoken in voices:
         _write_spoken(out, spoken)
-    waits = any(spoken.deadline is not None for spoken in voices)
-    claims = Claims(out.getvalue(), occurrence.weight(), waits=waits)
+    claims = Claims(out.getvalue(), begin, weight, waits=waits)
     occurrence.seal(claims)
     return claims
 
 
-def _read_occurrence(source: Source, entity: Entity) -> None:
+def _read_occurrence(whole: Source, entity: Entity) -> None:
+    written = read_bytes(whole)
+    source = Source(written, 0)
     event_type, discriminator = _said(source), _said(source)
     at = source.at
     source.at = at + 16
-    digits = source.data[at : at + 16].hex()
+    digits = written[at : at + 16].hex()
     identity = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
     occurrence = Occurrence(event_type, discriminator, identity)
     occurrence.revision = read_long(source)
@@ -185,7 +192,7 @@ def _read_occurrence(source: Source, entity: Entity) -> None:
     occurrence.seq = read_long(source)
     weight = read_long(source)
     waits = read_long(source) != 0
-    occurrence.sealed = Claims(read_bytes(source), weight, waits=waits)
+    occurrence.sealed = Claims(written, source.at, weight, waits=waits)
     entity.occurrences[occurrence.name] = occurrence
     if occurrence.revision:
         entity.said.add(event_type)

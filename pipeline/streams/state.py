@@ -22,7 +22,7 @@ from pipeline.streams import entity_bytes
 
 PARTITION_KEY: Final = b"\0partition"
 """Changelog key of the partition's own record."""
-OPEN_MAX: Final = 10_000
+OPEN_MAX: Final = 1_000
 """Entities that stay decoded between batches."""
 _HEAD = struct.Struct(">qq")
 """Before an entity's state: its next deadline; when something last came in, of a stub below 0."""

@@ -156,7 +156,6 @@ def govern(
         )
     governed.changelog.append(state.own_record())
     governed.entities, governed.state_bytes = len(state), state.stored_bytes
-    state.trim()
     return governed
 
 
@@ -265,6 +264,7 @@ def _govern_block(
     if work.activated:
         state.policy_version, state.policy_digest = work.policy.version, work.policy.digest
     _write_outputs(surroundings, state, work, governed, _traces(chunk))
+    state.trim()
     if not chunk and not work.transitions and not inputs and clock_before == state.clock:
         return
     block = {
