@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from librt.strings import BytesWriter, read_f64_le, write_f64_le
-from mypy_extensions import i64
+from mypy_extensions import i64, u8
 
 _MISSING: Final = object()
 _INT_MIN: Final = -(2**31)
@@ -76,15 +76,15 @@ def write_long(out: BytesWriter, number: i64) -> None:
         great: int = number
         coded: int = 2 * great if great >= 0 else -2 * great - 1
         while coded > 127:
-            out.append((coded & 127) | 128)
+            out.append(u8((coded & 127) | 128))
             coded >>= 7
-        out.append(coded)
+        out.append(u8(coded))
         return
     value: i64 = (number << 1) ^ (number >> 63)
     while value > 127:
-        out.append((value & 127) | 128)
+        out.append(u8((value & 127) | 128))
         value >>= 7
-    out.append(value)
+    out.append(u8(value))
 
 
 class Node:
@@ -274,17 +274,17 @@ class OptionNode(Node):
 
     def __init__(self, other: Node, null_at: int) -> None:
         self.other = other
-        self.null_byte = 2 * null_at
-        self.other_byte = 2 - self.null_byte
+        self.null_byte: u8 = u8(2 * null_at)
+        self.other_byte: u8 = u8(2 - 2 * null_at)
 
     def read(self, source: Source) -> object:
         if source.at >= source.end:
             raise UnusualError
-        byte = source.data[source.at]
+        byte: i64 = source.data[source.at]
         source.at += 1
-        if byte == self.null_byte:
+        if byte == i64(self.null_byte):
             return None
-        if byte != self.other_byte:
+        if byte != i64(self.other_byte):
             raise UnusualError
         return self.other.read(source)
 

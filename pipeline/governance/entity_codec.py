@@ -1,4 +1,4 @@
-"""An entity as plain lists, and back: what the changelog keeps.
+"""An entity as plain lists: what state of versions 1 and 2 has, and the rare parts of today's.
 
 Must never know bytes: whoever stores the lists encodes them.
 """
@@ -10,7 +10,6 @@ from typing import Any, Final, cast
 
 from pipeline.governance.claims import Claim, Order, Origin, Raw, RawEvent, Stop, raw_event
 from pipeline.governance.entity import (
-    NO_ORDER,
     Bound,
     Entity,
     Held,
@@ -29,46 +28,8 @@ _NOT_KEPT: Final = frozenset({"attributes", "account", "entity_type", "entity_id
 """Fields of a claim that nothing asks for once it is placed; a held one is still whole in `raw`."""
 
 
-def dump(entity: Entity) -> list[Any]:
-    """The entity as plain lists, numbers and texts."""
-    return [
-        STATE_VERSION,
-        entity.generation,
-        entity.seq,
-        entity.status,
-        entity.rank,
-        entity.received,
-        entity.region,
-        entity.link_region,
-        entity.start,
-        [_dump_plan(plan) for plan in entity.plans],
-        entity.orders,
-        entity.told,
-        entity.told_status,
-        {
-            key: [item.seq, item.status, item.ended, item.region, item.cancelled]
-            for key, item in entity.linked.items()
-        },
-        entity.link_seq,
-        entity.references,
-        entity.incomplete,
-        [_dump_occurrence(occurrence) for occurrence in entity.occurrences.values()],
-        [_dump_held(held) for held in entity.held],
-        sorted(entity.said - {o.event_type for o in entity.occurrences.values() if o.revision}),
-        list(entity.seen),
-        entity.inherited,
-        entity.split,
-        entity.children,
-        entity.cancels,
-        entity.binds,
-        entity.bound,
-        {source: list(item) for source, item in entity.bindings.items()},
-        entity.forgotten,
-    ]
-
-
 def load(key: str, plain: list[Any]) -> Entity:
-    """The entity that `dump` gave.
+    """The entity that version 1 or 2 wrote.
 
     Raises:
         ValueError: it was written by a newer Milepost.
@@ -212,26 +173,6 @@ def _from_version_1(fields: list[Any]) -> list[Any]:
     return [*rest, plans, orders, *names, occurrences, held, [], seen]
 
 
-def _dump_occurrence(occurrence: Occurrence) -> list[Any]:
-    return [
-        occurrence.event_type,
-        occurrence.discriminator,
-        occurrence.revision,
-        occurrence.stands,
-        occurrence.platform,
-        occurrence.assurance,
-        occurrence.action,
-        occurrence.occurred,
-        occurrence.precision,
-        occurrence.published,
-        occurrence.content,
-        occurrence.claim_seq,
-        occurrence.claim_id,
-        occurrence.seq,
-        [_dump_spoken(spoken) for spoken in occurrence.voices()],
-    ]
-
-
 def _load_occurrence(entity: Entity, row: list[Any]) -> Occurrence:
     occurrence = entity.occurrence(row[0], row[1])
     (
@@ -253,32 +194,6 @@ def _load_occurrence(entity: Entity, row: list[Any]) -> Occurrence:
         spoken = _load_spoken(plain)
         occurrence.spoken.setdefault(spoken.claim.body["platform"], []).append(spoken)
     return occurrence
-
-
-def _dump_spoken(spoken: Spoken) -> list[Any]:
-    claim, own = spoken.claim, spoken.subject is spoken.claim.body
-    body = claim.body
-    return [
-        _dump_claim(claim),
-        None if own else _said(spoken.subject),
-        spoken.written,
-        spoken.region,
-        spoken.place,
-        spoken.content,
-        _if_other(spoken.first_received, claim.origin.received),
-        _if_other(spoken.order, claim.order),
-        _if_other(spoken.barrier, NO_ORDER),
-        spoken.target_order,
-        _if_other(spoken.occurred, body["occurred"]),
-        _if_other(spoken.precision, body["occurred_precision"]),
-        spoken.replaces,
-        spoken.restates,
-        spoken.fate,
-        spoken.reason,
-        spoken.deadline,
-        spoken.restated,
-        spoken.retracts,
-    ]
 
 
 def _load_spoken(plain: list[Any]) -> Spoken:
@@ -323,11 +238,6 @@ def _load_held(plain: list[Any]) -> Held:
     row, subject, reason, deadline = plain
     claim = _load_claim(row)
     return Held(claim, claim.body if subject is None else _body(subject), reason, deadline)
-
-
-def _if_other(value: Any, usual: Any) -> Any:
-    """A value, unless it is the one that goes without saying."""
-    return None if value == usual else value
 
 
 def _said(body: Any) -> dict[str, Any]:

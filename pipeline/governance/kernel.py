@@ -13,7 +13,8 @@ Same records, state, policy and clock: same outcome, byte for byte.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from pipeline.governance.alerts import AlertKind, alert, on_cancel
 from pipeline.governance.bounds import ID_CHARACTERS_MAX, check
@@ -61,7 +62,8 @@ INCOMPLETE_MAX: Final = 20
 _ENTITY_TYPES: Final = frozenset(kind.value for kind in EntityType)
 
 
-class Arrival(NamedTuple):
+@dataclass(slots=True)
+class Arrival:
     """A raw, re-keyed or replayed record. Exactly one of `body` and `fault` is given."""
 
     origin: Origin

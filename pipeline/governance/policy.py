@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Final, NamedTuple
 
 from pipeline.governance.claims import Stop
@@ -196,9 +195,9 @@ class ResolvedDialect(NamedTuple):
     retracts: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Policy:
-    """Everything a decision depends on besides state and records, as one version."""
+    """Everything a decision depends on besides state and records, as one version; read only."""
 
     version: str
     digest: str
@@ -222,35 +221,31 @@ class Policy:
     allowed_schemas: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Fingerprints of the schemas a topic may carry; a topic that is absent: its committed one."""
 
-    @cached_property
-    def awaited(self) -> frozenset[str]:
-        """Event types that a strict one waits for."""
-        return frozenset(
-            name for kind in self.catalogue.values() if kind.strict for name in kind.predecessors
-        )
+    awaited: frozenset[str] = field(init=False)
+    """Event types that a strict one waits for."""
+    cancelling: frozenset[str] = field(init=False)
+    """Event types that cancel their entity."""
+    closing: frozenset[str] = field(init=False)
+    """Event types after which nothing more is expected."""
+    writers: dict[str, list[str]] = field(init=False)
+    """Platforms by the topic that they write to."""
 
-    @cached_property
-    def _writers(self) -> Mapping[str, list[str]]:
-        found: dict[str, list[str]] = {}
+    def __post_init__(self) -> None:
+        kinds = self.catalogue.values()
+        self.awaited = frozenset(
+            name for kind in kinds if kind.strict for name in kind.predecessors
+        )
+        self.cancelling = frozenset(kind.name for kind in kinds if kind.cancels)
+        self.closing = frozenset(kind.name for kind in kinds if kind.closes)
+        self.writers = {}
         for platform in self.platforms.values():
             for topic in platform.topics:
-                found.setdefault(topic, []).append(platform.name)
-        return found
+                self.writers.setdefault(topic, []).append(platform.name)
 
     def only_writer(self, topic: str) -> str | None:
         """The platform that a topic belongs to; None: several write there, or none."""
-        names = self._writers.get(topic, ())
+        names = self.writers.get(topic, ())
         return names[0] if len(names) == 1 else None
-
-    @cached_property
-    def cancelling(self) -> frozenset[str]:
-        """Event types that cancel their entity."""
-        return frozenset(name for name, kind in self.catalogue.items() if kind.cancels)
-
-    @cached_property
-    def closing(self) -> frozenset[str]:
-        """Event types after which nothing more is expected."""
-        return frozenset(name for name, kind in self.catalogue.items() if kind.closes)
 
     def authorities(
         self, tenant: str, event_type: str, region: str | None

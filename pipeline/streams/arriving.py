@@ -7,6 +7,7 @@ topic allows. What can't be read is an arrival with a fault. Must never reach Ka
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol, cast
 
 from pipeline.contract import codec, headers, names
@@ -61,7 +62,8 @@ SchemaMap = Mapping[tuple[str, int], Schema | Refused]
 """What is known of schema ids, by topic and id."""
 
 
-class Came(NamedTuple):
+@dataclass(slots=True)
+class Came:
     """A record as it first came, before its schema is known; with a fault it needs none."""
 
     record: Taken
@@ -73,7 +75,8 @@ class Came(NamedTuple):
     fault: Refused | None = None
 
 
-class Decoded(NamedTuple):
+@dataclass(slots=True)
+class Decoded:
     """A record that was read: exactly one of arrival, link and control."""
 
     record: Taken

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 import orjson
 from librt.strings import BytesWriter
+from mypy_extensions import u8
 
 from pipeline.contract.canonical import Source, UnusualError, read_bytes, read_long, write_long
 from pipeline.governance import entity_codec
@@ -317,7 +318,7 @@ def _write_body(out: BytesWriter, body: RawEvent | None) -> None:
         value = record[name]
         if value is None or value == _SILENT[name]:
             continue
-        out.append(place)
+        out.append(u8(place))
         if place <= _FIRST_NUMBER:
             _text(out, value)
         elif place <= _FIRST_LIST:

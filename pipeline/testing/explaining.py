@@ -17,7 +17,6 @@ from pipeline.contract import names
 from pipeline.contract.bundle import LoadedBundle
 from pipeline.contract.policy_tables import compile_policy
 from pipeline.contract.policy_words import span_ms
-from pipeline.governance import entity_codec
 from pipeline.governance.claims import Claim, Origin, RawEvent, mark_of
 from pipeline.governance.entity import Entity
 from pipeline.governance.flow import STEPS, Stage
@@ -30,6 +29,7 @@ from pipeline.governance.references import owner_of
 from pipeline.governance.standing import authority
 from pipeline.governance.vocabulary import Disposition
 from pipeline.operations.remedies import Remedy, remedy
+from pipeline.streams.entity_bytes import dump, load
 from pipeline.testing.driver import Place, TopologyDriver
 from pipeline.testing.policy_rows import PolicyRows
 
@@ -213,11 +213,7 @@ def _judged(
             break
         named.append(owner)
     platform = policy.platforms.get(event["platform"])
-    return _Judged(policy, rows, platform, _copied(entity), claim, named)
-
-
-def _copied(entity: Entity) -> Entity:
-    return entity_codec.load(entity.key, json.loads(json.dumps(entity_codec.dump(entity))))
+    return _Judged(policy, rows, platform, load(entity.key, dump(entity), 0), claim, named)
 
 
 def _key(driver: TopologyDriver, event: Record) -> str:
