@@ -376,7 +376,7 @@ def run_worker(app: LaneApp, log_level: str) -> None:
     # What is loaded now stays; a batch makes many short-lived objects and hardly a cycle
     gc.collect()
     gc.freeze()
-    gc.set_threshold(1_000_000, 50, 50)
+    gc.set_threshold(100_000, 50, 50)
     log.info("the hot path runs %s", f"pure: {PURE_BECAUSE}" if PURE_BECAUSE else "compiled")
     sys.argv = sys.argv[:1]
     faust.Worker(
