@@ -5,6 +5,7 @@ Looks up what to run and where Kafka is. Must never do the work itself.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -138,7 +139,8 @@ def simulated_erp(port: Annotated[int, typer.Argument(help="0: a free one")] = 0
 
 
 def _say(text: str) -> None:
-    stderr.print(text, highlight=False, soft_wrap=True)
+    with contextlib.suppress(OSError):  # a full disk below the log must not end a worker
+        stderr.print(text, highlight=False, soft_wrap=True)
 
 
 def _announce(name: str) -> Callable[..., Any]:

@@ -139,28 +139,29 @@ class _Supervisor:
             if code == 0:
                 return 0
             if code in NO_REMEDY:
-                self._say(f"the worker can't run as it is ({_ending(code)}): see its message above")
+                why = f"the worker can't run as it is ({_ending(code)}): see its message above"
+                self._tell(why)
                 return 1
             now = time.monotonic()
             pause_s = restarts.after(now, now - began)
             if pause_s is None:
                 policy = self._policy
-                self._say(
+                self._tell(
                     f"giving up: the worker ended {policy.failures_max} times within "
                     f"{policy.window_s:g} s, the last time it {_ending(code)}: see its messages "
                     "above, remedy the cause and start it again"
                 )
                 return 1
-            self._say(f"the worker {_ending(code)}; starting it again in {pause_s:g} s")
+            self._tell(f"the worker {_ending(code)}; starting it again in {pause_s:g} s")
             if self._stop.wait(pause_s):
                 return 0
 
     def _stopped(self, code: int) -> int:
         if self._killed:
-            self._say(f"the worker did not stop within {self._grace_s} s and was killed")
+            self._tell(f"the worker did not stop within {self._grace_s} s and was killed")
             return 1
         if code not in {0, -signal.SIGTERM, -signal.SIGINT}:
-            self._say(f"the worker was told to stop and {_ending(code)}")
+            self._tell(f"the worker was told to stop and {_ending(code)}")
             return 1
         return 0
 
@@ -183,6 +184,10 @@ class _Supervisor:
         if self._stop.is_set():
             self._pass_on(signal.SIGTERM)
         return self._child.wait()
+
+    def _tell(self, sentence: str) -> None:
+        with contextlib.suppress(OSError):  # where nothing can be written, the worker still counts
+            self._say(sentence)
 
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:
         self._stop.set()

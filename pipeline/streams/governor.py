@@ -379,6 +379,7 @@ def run_worker(app: LaneApp, log_level: str) -> None:
     gc.set_threshold(100_000, 50, 50)
     log.info("the hot path runs %s", f"pure: {PURE_BECAUSE}" if PURE_BECAUSE else "compiled")
     sys.argv = sys.argv[:1]
+    # quiet: what Faust prints itself would end the worker where a full disk is below its output
     faust.Worker(
-        app, loglevel=log_level, redirect_stdouts=False, override_logging=False
+        app, loglevel=log_level, quiet=True, redirect_stdouts=False, override_logging=False
     ).execute_from_commandline()

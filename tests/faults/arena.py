@@ -89,8 +89,12 @@ class Running:
         return self.process.exit_code()
 
     def said(self) -> str:
-        """What it wrote since it was last started."""
+        """The last of what it wrote since it was started."""
         return self.process.output()
+
+    def log(self) -> str:
+        """Everything it ever wrote."""
+        return self.log_file.read_text(errors="replace")
 
 
 class Governor(Running):
@@ -102,6 +106,10 @@ class Governor(Running):
             children = psutil.Process(self.pid).children()
             return children[0].pid if children else None
         return None
+
+    def govern(self) -> None:
+        """Wait until it has its share of partitions, for the first time since its start."""
+        until(lambda: '"state_restored"' in self.said(), 60, f"a share for {self.name}")
 
     def kill_both(self) -> None:
         """Kill -9 supervisor and worker, as the end of their machine does."""
@@ -173,6 +181,12 @@ class Arena(Governed):
         """Write bytes of an entity that no world knows; their place."""
         self.strangers.add(key)
         return self.put(topic, key, value)
+
+    def fate_of(self, place: tuple[str, int, int], seconds: float = HEAL_S) -> tuple[str, str]:
+        """The verdict on the record at a place, once there is one."""
+        topic, number, offset = place
+        verdicts = self.witness.verdicts[topic, number]
+        return self.witness.until(lambda: verdicts.get(offset), seconds, f"a verdict on {place}")
 
     def schema_with(self, name: str, field: object) -> int:
         """Registry id of the raw event with one more field, under a subject of nobody's topic."""
@@ -247,8 +261,8 @@ class Arena(Governed):
                     self.exits[f"{process.name} {process.process.exit_code()}"] += 1
                 process.start()
 
-    def rest(self) -> None:
-        """End all governors in order."""
+    def stop_governors(self) -> None:
+        """End all of them in order."""
         governors = [*self.guests.values(), *self.governors.values()]
         for governor in governors:
             governor.process.ask_to_end()

@@ -35,13 +35,11 @@ def while_running(kind: str) -> Callable[[Arena, Random], None]:
         event = arena.event(shipment, "DELIVERED", stop={"location": "C-ATL"})
         value = codec.encode(event | {"x_new": "?"}, schema, number)
         _spoil(arena, kind)
-        topic, partition, offset = arena.put_stranger(TMS, arena.key(shipment), value)
-        verdicts = arena.witness.verdicts[topic, partition]
+        place = arena.put_stranger(TMS, arena.key(shipment), value)
         lasts(roll.uniform(0.2, 2.0))
         arena.more(50)
         arena.gate.closed, arena.gate.slow_s = False, 0.0
-        arena.witness.until(lambda: offset in verdicts, 60, f"a verdict under a registry {kind}")
-        assert verdicts[offset] == APPROVED, verdicts[offset]
+        assert arena.fate_of(place) == APPROVED
 
     return act
 
@@ -50,10 +48,7 @@ def at_start(kind: str) -> Callable[[Arena, Random], None]:
     """No worker runs, and those that start can't reach the registry for a while."""
 
     def act(arena: Arena, roll: Random) -> None:
-        for slot in SLOTS:
-            arena.governors[slot].process.ask_to_end()
-        for slot in SLOTS:
-            arena.governors[slot].stop()
+        arena.stop_governors()
         _spoil(arena, kind)
         arena.gate.asked.clear()
         for slot in SLOTS:

@@ -34,7 +34,7 @@ def everything_wrong(arena) -> list[str]:
     """Stop the traffic, let everything settle, end the governors in order, and check all of it."""
     arena.traffic.stop()
     arena.decided()
-    arena.rest()
+    arena.stop_governors()
     wrong = list(arena.traffic.failures)
     wrong += transactions(arena)
     wrong += readers(arena)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -43,7 +44,7 @@ def supervised(tmp_path):
     """Run a supervisor over a child script in a process; `S` in the child counts its starts."""
     started = []
 
-    def start(body):
+    def start(body, stderr=subprocess.PIPE):
         child = tmp_path / "child.py"
         child.write_text(
             textwrap.dedent("""
@@ -63,7 +64,7 @@ def supervised(tmp_path):
         )
         process = subprocess.Popen(
             [sys.executable, str(parent), str(child), str(tmp_path / "mark")],
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
         )
         started.append(process)
@@ -73,7 +74,8 @@ def supervised(tmp_path):
     for process in started:
         process.kill()
         process.wait()
-        process.stderr.close()
+        if process.stderr is not None:
+            process.stderr.close()
 
 
 def starts(folder, number):
@@ -91,6 +93,13 @@ def gone(pid):
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def test_where_nothing_can_be_written_a_worker_is_started_again_all_the_same(supervised, tmp_path):
+    with Path("/dev/full").open("w") as full:
+        process = supervised("sys.exit(75 if S < 3 else 0)", stderr=full)
+        assert process.wait(10) == 0
+    assert len(starts(tmp_path, 3)) == 3
 
 
 def test_a_worker_that_left_on_purpose_is_started_again(supervised, tmp_path):

@@ -1,0 +1,57 @@
+"""Faults of the machine that a process runs on: its disk is full, its clock is wrong."""
+
+from __future__ import annotations
+
+import resource
+from random import Random
+
+import psutil
+from arena import SLOTS, Arena, lasts
+from governed_stack import until
+
+DAY_S = 86_400
+SKEWS_S = (-DAY_S, DAY_S, -300, 300, -3_600)
+
+
+def _room(pid: int, size: int) -> None:
+    """How large a file of a process may get; 0 is a full disk."""
+    psutil.Process(pid).rlimit(psutil.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def disk_full_for_worker(arena: Arena, roll: Random) -> None:
+    """No file can be written by a worker, nor by the next one that its supervisor starts."""
+    governor = arena.governors[roll.choice(SLOTS)]
+    first = until(governor.worker_pid, 30, "a worker")
+    for pid in (governor.pid, first):
+        _room(pid, 0)
+    arena.more(50)
+    governor.kill_worker()
+    second = until(lambda: governor.worker_pid() not in {None, first} and governor.worker_pid(), 30)
+    arena.decided()
+    for pid in (governor.pid, second):
+        _room(pid, resource.RLIM_INFINITY)
+
+
+def disk_full_for_sinks(arena: Arena, roll: Random) -> None:
+    """The stores of portal and ERP sink can't be written for a while."""
+    pids = [arena.portal.pid, arena.erp_sink.pid]
+    for pid in pids:
+        _room(pid, 0)
+    lasts(roll.uniform(0.5, 2.0))
+    arena.more(50)
+    for pid in pids:
+        _room(pid, resource.RLIM_INFINITY)
+
+
+def clock_wrong(arena: Arena, roll: Random) -> None:
+    """A worker's clock is off by minutes or a day, and jumps back while it runs."""
+    governor = arena.governors[roll.choice(SLOTS)]
+    file = arena.folder / f"clock-{governor.name}"
+    skew_s = roll.choice(SKEWS_S)
+    file.write_text(f"{skew_s}\n")
+    governor.kill_both()
+    governor.start(arena.spoiled("skewed.py", str(file)))
+    governor.govern()
+    arena.decided()
+    file.write_text(f"{skew_s - 600}\n")
+    arena.more(50)
