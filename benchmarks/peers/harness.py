@@ -80,6 +80,7 @@ class Worker:
     def __init__(self, argv, env, log):
         self.first = threading.Event()
         self.first_at = None
+        self.first_cpu_s = 0.0
         with log.open("ab") as stderr:
             self.process = subprocess.Popen(
                 argv, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=stderr, text=True
@@ -92,7 +93,9 @@ class Worker:
     def _read(self):
         for line in self.process.stdout:
             if line.startswith("FIRST") and not self.first.is_set():
-                self.first_at = float(line.split()[1])
+                _, at, *cpu_s = line.split()
+                self.first_at = float(at)
+                self.first_cpu_s = float(cpu_s[0]) if cpu_s else meters.cpu_s([self.pid])
                 self.first.set()
 
     @property
@@ -322,9 +325,9 @@ def watch(run, truth):
         if found.why:
             return found
         time.sleep(LOOK_S)
-    began = min(worker.first_at for worker in run.workers if worker.first_at)
-    found.wall_s = last.at - began
-    found.worker_cpu_s = last.worker_s - start.worker_s
+    began = [worker for worker in run.workers if worker.first.is_set()]
+    found.wall_s = last.at - min(worker.first_at for worker in began)
+    found.worker_cpu_s = last.worker_s - sum(worker.first_cpu_s for worker in began)
     found.broker_cpu_s = last.broker_s - start.broker_s
     found.foreign_cores = max(0.0, last.others_s - start.others_s) / found.wall_s
     found.peak_rss_mib = sum(meters.peak_rss_mib(pid) or 0 for pid in run.pids)

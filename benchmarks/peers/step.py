@@ -24,9 +24,16 @@ def told():
     return json.loads(Path(os.environ["BENCH_RUN"]).read_text("utf-8"))
 
 
-def first():
-    """Tell the harness that the first record is in hand."""
-    os.write(1, b"FIRST %.6f\n" % time.time())
+def first(at=None, cpu_s=None):
+    """Tell the harness that the first record is in hand.
+
+    Args:
+        at: since when, in seconds; None: since now.
+        cpu_s: CPU of this process by then.
+
+    """
+    now = (time.time(), time.process_time()) if at is None else (at, cpu_s)
+    os.write(1, b"\nFIRST %.6f %.6f\n" % now)
 
 
 class Step:
