@@ -127,7 +127,7 @@ class LogReader:
                 )
                 break
             except KafkaException as error:
-                # a topic that was just created, or whose broker came back, has no leader for a moment
+                # a topic that was just created has no leader for a moment
                 lasting = error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION
                 if lasting or time.monotonic() > until:
                     raise clients.unreachable(self._bootstrap, error) from None

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
@@ -36,17 +37,14 @@ MILEPOST = (sys.executable, "-m", "pipeline.cli.main")
 SLOTS = ("0", "1")
 HEAL_S = 90.0
 KILLED = 128 + signal.SIGKILL
-CRASHES = frozenset({128 + number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)})
-"""Exit codes that only a fault of ours, or one that we caused on purpose, ends with."""
 
 
 class Running:
-    """A process of the product that is to be there, until it is told otherwise."""
+    """A process of the product, started again and again."""
 
     def __init__(self, name: str, argv: tuple[str, ...], env: dict[str, str], log: Path) -> None:
         self.name, self.argv, self.env, self.log_file = name, argv, env, log
         self.process: Process | None = None
-        self.wanted = False
 
     @property
     def pid(self) -> int:
@@ -58,7 +56,8 @@ class Running:
 
     def start(self, argv: tuple[str, ...] | None = None, **env: str) -> None:
         """Start it; with another command or environment only this once."""
-        self.wanted = True
+        if self.process is not None:
+            self.process.stop()
         command = Command(
             name=self.name,
             argv=argv or self.argv,
@@ -71,12 +70,11 @@ class Running:
 
     def stop(self) -> int:
         """End it in order; its exit code."""
-        self.wanted = False
         self.process.stop()
         return self.process.exit_code()
 
     def kill(self) -> None:
-        """End it as a crash does; it stays wanted."""
+        """End it as a crash does."""
         self.process.kill()
 
     def signal(self, number: int) -> None:
@@ -99,6 +97,12 @@ class Running:
 
 class Governor(Running):
     """One worker slot: `milepost run governor`, a supervisor and its worker; or a bare worker."""
+
+    group: Callable[[], str]
+    """Tells the consumer group of the moment: two at once would both govern."""
+
+    def start(self, argv: tuple[str, ...] | None = None, **env: str) -> None:
+        super().start(argv, MILEPOST_GOVERNOR_GROUP=self.group(), **env)
 
     def worker_pid(self) -> int | None:
         """The worker's process, below its supervisor."""
@@ -145,13 +149,14 @@ class Arena(Governed):
         self.witness: Witness = self.watch
         self.proxied = f"127.0.0.1:{ports[1]}"
         self.exits: Counter[str] = Counter()
-        self.expected_crashes = 0
-        """How often a process was made to crash on purpose."""
+        self.crashes = 0
+        """How often a decoder was made to crash on purpose."""
         self.lost: set[tuple[str, int, int]] = set()
         """Topic, partition and first offset of what retention took on purpose."""
         self.strangers: set[bytes] = set()
         """Keys of records that are no part of any world."""
         self._with: dict[str, int] = {}
+        self.group = "milepost-governor"
         self.publish(self.bundle)
         self.governors = {slot: self.governor(slot) for slot in SLOTS}
         self.guests: dict[str, Governor] = {}
@@ -220,16 +225,19 @@ class Arena(Governed):
 
     def governor(self, slot: str) -> Governor:
         """A worker slot; not started."""
-        return Governor(
+        governor = Governor(
             f"governor-{slot}",
             (*MILEPOST, "run", "governor", "--slot", slot),
             self.environment(
                 MILEPOST_GOVERNOR_SLOT=slot,
                 MILEPOST_BOOTSTRAP_SERVERS=self.proxied,
-                MILEPOST_TRANSACTION_TIMEOUT_MS="6000",
+                MILEPOST_TRANSACTION_TIMEOUT_MS="5000",
+                MILEPOST_GOVERNOR_SESSION_MS="3000",
             ),
             self.folder / f"governor-{slot}.log",
         )
+        governor.group = lambda: self.group
+        return governor
 
     @staticmethod
     def spoiled(entry: str, *arguments: str) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from record_faults import shipment_on
 
 from pipeline.contract import names
 
-GROUP = "milepost-governor"
 IDLE = 0
 """Partition of the replay topic that is idle but for one test."""
 EXPIRY_S = 150
@@ -39,7 +38,7 @@ def retention_runs_out(arena: Arena, roll: Random) -> None:
 
 def input_stays_idle(arena: Arena, _roll: Random) -> None:
     """An input is idle for longer than the broker keeps its offsets: nothing is read again."""
-    asking = Consumer({"bootstrap.servers": arena.bootstrap, "group.id": GROUP})
+    asking = Consumer({"bootstrap.servers": arena.bootstrap, "group.id": arena.group})
     try:
         until(lambda: _forgotten(asking), EXPIRY_S, "the end of idle offsets")
     finally:

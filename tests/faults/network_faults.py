@@ -7,7 +7,7 @@ from random import Random
 from arena import Arena, lasts
 from tcp_proxy import Way
 
-CALL_LIMIT_S = 6.0
+CALL_LIMIT_S = 5.0
 """Of one transactional call, with the arena's transaction time-out."""
 
 

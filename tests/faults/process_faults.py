@@ -22,16 +22,17 @@ from governed_stack import until
 
 from pipeline.contract import names
 
-SESSION_S = 6.0
+SESSION_S = 3.0
 TINY = 200
 """Bytes that hold the end of a transaction, and no batch of records."""
 Act = Callable[[Arena, Random], None]
 
 
-def kill_worker(arena: Arena, roll: Random) -> None:
-    """Kill -9 a worker at a random moment; its supervisor starts another."""
-    lasts(roll.uniform(0.0, 1.0))
-    arena.governors[roll.choice(SLOTS)].kill_worker()
+def kill_workers(arena: Arena, roll: Random) -> None:
+    """Kill -9 two workers at random moments, perhaps the same slot's; others are started."""
+    for _ in range(2):
+        lasts(roll.uniform(0.0, 1.5))
+        arena.governors[roll.choice(SLOTS)].kill_worker()
 
 
 def kill_supervisor(arena: Arena, roll: Random) -> None:

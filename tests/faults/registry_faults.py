@@ -12,14 +12,15 @@ from governed_stack import TMS, until
 
 from pipeline.contract import codec, names
 
-KINDS = ("down", "slow", "404", "500")
+KINDS = ("down", "404", "500", "slow")
 APPROVED = ("approved", "owner_spoke")
 
 
 def _spoil(arena: Arena, kind: str) -> None:
     gate = arena.gate
+    gate.closed, gate.slow_s = False, 0.0
     if kind == "slow":
-        gate.slow_s = 2.0
+        gate.slow_s = 1.0
         return
     gate.status = {"down": 0, "404": 404, "500": 500}[kind]
     gate.closed = True
@@ -44,19 +45,16 @@ def while_running(kind: str) -> Callable[[Arena, Random], None]:
     return act
 
 
-def at_start(kind: str) -> Callable[[Arena, Random], None]:
-    """No worker runs, and those that start can't reach the registry for a while."""
-
-    def act(arena: Arena, roll: Random) -> None:
-        arena.stop_governors()
+def at_start(arena: Arena, _roll: Random) -> None:
+    """No worker runs, and those that start find a registry that is wrong in every way in turn."""
+    arena.stop_governors()
+    for kind in KINDS:
         _spoil(arena, kind)
         arena.gate.asked.clear()
         for slot in SLOTS:
-            arena.governors[slot].start()
-        until(lambda: len(arena.gate.asked) >= len(SLOTS), 30, "a question to the registry")
-        lasts(roll.uniform(0.2, 1.5))
-
-    return act
+            if not arena.governors[slot].running:
+                arena.governors[slot].start()
+        until(lambda: len(arena.gate.asked) >= len(SLOTS), 30, "questions to the registry")
 
 
 def _newer(arena: Arena):

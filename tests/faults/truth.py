@@ -7,6 +7,7 @@ in memory makes of the same records, and what the topics prove by themselves (`m
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Iterator
 
 import httpx
@@ -24,6 +25,8 @@ from pipeline.kafka.reading import LogReader, Stored
 from pipeline.testing.driver import TopologyDriver
 
 SETTLE_S = 60
+CRASH = re.compile("was ended by (?:SIGSEGV|SIGABRT|SIGBUS|SIGFPE)")
+CRASH_CODES = frozenset({"134", "135", "136", "139"})
 FOREIGN_IDS = 10_000
 OUTPUTS_KEPT = 5_000
 REVISIONS = "select milestone_id, revision from milestone_revision"
@@ -35,7 +38,7 @@ def everything_wrong(arena) -> list[str]:
     arena.traffic.stop()
     arena.decided()
     arena.stop_governors()
-    wrong = list(arena.traffic.failures)
+    wrong = [*arena.traffic.failures, *crashes(arena)]
     wrong += transactions(arena)
     wrong += readers(arena)
     wrong += arena.witness.anomalies
@@ -43,6 +46,19 @@ def everything_wrong(arena) -> list[str]:
     wrong += verified(arena)
     wrong += undisturbed(arena)
     return wrong
+
+
+def crashes(arena) -> Iterator[str]:
+    """No process ended by a fault of its own but where a test asked for it."""
+    seen = 0
+    for process in arena.processes:
+        found = CRASH.findall(process.log())
+        seen += len(found)
+    if seen != arena.crashes:
+        yield f"{seen} workers crashed, {arena.crashes} were made to"
+    for ended, count in arena.exits.items():
+        if ended.rpartition(" ")[2] in CRASH_CODES:
+            yield f"{ended}, {count} times"
 
 
 def verified(arena) -> Iterator[str]:

@@ -1,0 +1,178 @@
+"""A campaign of faults: `python tests/faults/campaign.py --minutes 60 --seed 1 --report FILE`.
+
+Every fault is followed by a proof that all goes on; the end is a proof that nothing was lost,
+doubled, out of order or left open. A seed replays what happened to whom and how long; `--only NAME`
+replays one kind of fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import platform
+import sys
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from statistics import median
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from arena import ROOT, Arena
+from confluent_kafka import libversion
+from fault_table import FAULTS, Fault
+from log_faults import begin_to_idle
+from truth import everything_wrong
+
+from pipeline.local.pinning import KAFKA
+
+FAILURES_MAX = 3
+REPORT = """# Fault campaign
+
+Seed {seed}, {minutes:.1f} minutes, {faults} faults. {where}.
+{sent} events sent, {decided} records decided, {approved} approved, {letters} dead letters.
+Processes that had to be started again from outside, with their exit codes: {exits}.
+
+{verdict}
+
+Seconds until everything sent is decided, and the longest pause of a partition as its reader saw it:
+
+| fault | times | of | s, median | s, most | pause s, median | pause s, most |
+|---|--:|--:|--:|--:|--:|--:|
+{rows}
+"""
+LAST = FAULTS[-1]
+
+
+@dataclass
+class Outcome:
+    """What came of the faults of one kind."""
+
+    seconds: list[float] = field(default_factory=list)
+    """From its begin until all that was sent is decided."""
+    pauses: list[float] = field(default_factory=list)
+    """Longest time in which the ledger of a partition stood still, as its reader saw it."""
+
+
+class Campaign:
+    """An arena, and what happens in it."""
+
+    def __init__(self, seed: int, rate: float = 120.0) -> None:
+        self.seed = seed
+        self.arena = Arena(seed, rate)
+        self.outcomes: dict[str, Outcome] = defaultdict(Outcome)
+        self.wrong: list[str] = []
+        self.began = time.monotonic()
+
+    def open(self) -> None:
+        self.arena.open()
+        self.arena.fate_of(begin_to_idle(self.arena))
+        self.arena.witness.pause_s()
+
+    def run(self, fault: Fault) -> None:
+        """Let it happen once; see that all goes on.
+
+        Raises:
+            AssertionError: it did not happen as it should, or something stays undecided.
+
+        """
+        arena, outcome = self.arena, self.outcomes[fault.name]
+        roll = Random(f"{self.seed} {fault.name} {len(outcome.seconds)}")
+        began = time.monotonic()
+        try:
+            fault.act(arena, roll)
+            arena.heal()
+            arena.decided()
+        finally:
+            outcome.seconds.append(time.monotonic() - began)
+            outcome.pauses.append(arena.witness.pause_s())
+        assert not arena.witness.anomalies, arena.witness.anomalies
+
+    def until(self, end: float, only: str | None, most: int | None) -> None:
+        """Run all faults of the long run in an order of the seed, as far as time allows."""
+        todo = [
+            fault
+            for fault in FAULTS
+            if only is None or fault.name == only
+            for _ in range(fault.long if most is None else min(fault.long, most))
+        ]
+        Random(self.seed).shuffle(todo)
+        todo.sort(key=lambda fault: fault is LAST)
+        for number, fault in enumerate(todo, 1):
+            if time.monotonic() > end or len(self.wrong) >= FAILURES_MAX:
+                break
+            say(f"{time.monotonic() - self.began:7.1f} s  {number}/{len(todo)}  {fault.name}")
+            try:
+                self.run(fault)
+            except AssertionError as error:
+                self.wrong.append(f"{fault.name}: {error}"[:3_000])
+                say(f"  WRONG: {self.wrong[-1]}")
+                self.arena.witness.anomalies.clear()
+                self.arena.heal()
+
+    def conclude(self) -> list[str]:
+        """Check everything; what is wrong, with what was wrong on the way."""
+        self.wrong += everything_wrong(self.arena)
+        return self.wrong
+
+    def report(self) -> str:
+        """What was done and what came of it, in Markdown."""
+        arena = self.arena
+        longs = {fault.name: fault.long for fault in FAULTS}
+        rows = [
+            f"| {name} | {len(o.seconds)} | {longs[name]} | {median(o.seconds):.1f} |"
+            f" {max(o.seconds):.1f} | {median(o.pauses):.1f} | {max(o.pauses):.1f} |"
+            for name, o in self.outcomes.items()
+        ]
+        return REPORT.format(
+            seed=self.seed,
+            minutes=(time.monotonic() - self.began) / 60,
+            faults=sum(len(o.seconds) for o in self.outcomes.values()),
+            where=f"Kafka {KAFKA}, {len(arena.stack.brokers)} broker(s), librdkafka"
+            f" {libversion()[0]}, Python {platform.python_version()}, {os.cpu_count()} cores",
+            sent=arena.traffic.sent,
+            decided=arena.witness.decided,
+            approved=len(arena.witness.revisions),
+            letters=arena.witness.letters,
+            exits=", ".join(f"{name}: {n}" for name, n in sorted(arena.exits.items())) or "none",
+            verdict="\n- ".join(["Wrong:", *self.wrong]) if self.wrong else "Nothing was wrong.",
+            rows="\n".join(rows),
+        )
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000)
+    parser.add_argument("--rate", type=float, default=120.0, help="events a second")
+    parser.add_argument("--only", help="one kind of fault, by its name")
+    parser.add_argument("--most", type=int, help="so many of each kind at most")
+    parser.add_argument("--report", type=Path, default=ROOT / "reports" / "faults.md")
+    given = parser.parse_args()
+    logging.disable(logging.CRITICAL)  # clients complain about every fault
+    say(f"seed {given.seed}")
+    campaign = Campaign(given.seed, given.rate)
+    try:
+        campaign.open()
+        end = campaign.began + given.minutes * 60
+        campaign.until(end, given.only, given.most)
+        wrong = campaign.conclude()
+        given.report.parent.mkdir(parents=True, exist_ok=True)
+        given.report.write_text(campaign.report())
+        say(campaign.report())
+        say(f"report: {given.report}")
+        return 1 if wrong else 0
+    finally:
+        campaign.arena.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""The faults of a campaign, with how often each happens in the short and in the long run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import host_faults as host
+import log_faults as logs
+import network_faults as network
+import process_faults as processes
+import record_faults as records
+import registry_faults as registry
+import restarts
+from crash_points import ERP, GOVERNOR, PORTAL
+from process_faults import Act
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of fault."""
+
+    name: str
+    short: int
+    """How often in the short run."""
+    long: int
+    """How often in the long run, if there is time."""
+    act: Act
+
+
+FAULTS = [
+    Fault("two governors killed at random", 5, 50, processes.kill_workers),
+    *(Fault(f"governor dies {p.replace('_', ' ')}", 1, 10, processes.dies_at(p)) for p in GOVERNOR),
+    *(
+        Fault(f"{p.replace('_', ' dies ', 1).replace('_', ' ')}", 1, 10, processes.sink_dies_at(p))
+        for p in PORTAL + ERP
+    ),
+    Fault("supervisor killed", 1, 10, processes.kill_supervisor),
+    Fault("sinks and ERP killed", 1, 10, processes.kill_sinks),
+    Fault("governor stopped beyond its session", 1, 10, processes.stop_beyond_session),
+    Fault("governor stopped before produce", 1, 5, processes.stops_at("before_produce")),
+    Fault("governor stopped before commit", 1, 5, processes.stops_at("before_commit")),
+    Fault("broker killed", 2, 50, processes.kill_broker),
+    Fault("connections reset", 2, 30, network.cut),
+    Fault("connections half open", 1, 10, network.half_open),
+    Fault("network slow", 2, 15, network.delay),
+    Fault("network stalled one way", 1, 15, network.stall),
+    Fault("network stalled one way, long", 0, 10, network.stall_long),
+    Fault("end of transaction answered late", 3, 15, network.delay_ends),
+    Fault("end of transaction answered too late", 1, 15, network.delay_ends_long),
+    Fault("member joins or leaves", 10, 100, processes.join_or_leave),
+    Fault("deliveries fail", 1, 10, processes.deliveries_fail),
+    *(Fault(f"registry {k}", 1, 5, registry.while_running(k)) for k in registry.KINDS),
+    Fault("registry wrong at start", 1, 20, registry.at_start),
+    Fault("poison", 1, 20, records.poison),
+    Fault("sent again days late", 1, 20, records.repeat),
+    Fault("shuffled within 1,000", 1, 20, records.shuffle),
+    Fault("burst", 1, 10, records.burst),
+    Fault("clock wrong", 2, 10, host.clock_wrong),
+    Fault("disk full for a governor", 1, 5, host.disk_full_for_worker),
+    Fault("disk full for the sinks", 1, 5, host.disk_full_for_sinks),
+    Fault("retention runs out", 1, 5, logs.retention_runs_out),
+    Fault("cold start, static", 1, 250, restarts.cold_start("static")),
+    Fault("cold start, dynamic", 1, 250, restarts.cold_start("dynamic")),
+    Fault("rolling restart, static", 1, 50, restarts.rolling("static")),
+    Fault("rolling restart, dynamic", 0, 50, restarts.rolling("dynamic")),
+    Fault("input idle beyond its offsets", 1, 1, logs.input_stays_idle),
+]
+"""In the order of the short run; the last one needs time to have passed."""
