@@ -442,6 +442,8 @@ def _option(given: list[Any], named: dict[str, Any], within: frozenset[str]) -> 
     if len(given) != 2 or given.count("null") != 1:
         raise UnusualError
     null_at = given.index("null")
+    if isinstance(given[1 - null_at], list):
+        raise UnusualError
     return OptionNode(_node(given[1 - null_at], named, within), null_at)
 
 

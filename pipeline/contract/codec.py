@@ -249,7 +249,7 @@ def _numbers(value: Any, path: tuple[str, ...]) -> Iterator[int]:
     for at, name in enumerate(path):
         if name == _EACH:
             items = value.values() if isinstance(value, dict) else value
-            for item in items:
+            for item in items or ():
                 yield from _numbers(item, path[at + 1 :])
             return
         if not isinstance(value, dict):
