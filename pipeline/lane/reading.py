@@ -140,9 +140,11 @@ class Reading:
         if not (records or self._gaps or through):
             return None
         self._undo = _Undo(self._begun, goals, dict(self._through), self._whole)
+        # An input that is not read any more may still have lost something, which must be told
+        told = self.inputs.union(gap.topic for gap in self._gaps)
         ends = {
             topic: self.position[topic]
-            for topic in self.inputs
+            for topic in told
             if self.position[topic] != self._begun[topic]
         }
         self._begun = dict(self.position)

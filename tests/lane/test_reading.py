@@ -67,6 +67,15 @@ class TestInputs:
 
 
 class TestGaps:
+    def test_what_was_lost_is_told_even_if_its_input_is_not_read_any_more(self):
+        at = reading({"a": 5})
+        at.lost.add("a")
+        at.select(["b"])
+        gap = at.found("a", 9, 20)
+        batch = at.cut([], None)
+        assert batch.gaps == [gap]
+        assert batch.ends == {"a": 9}
+
     def test_records_lost_to_retention_are_told_and_reading_goes_on_behind_them(self):
         at = reading({"a": 5})
         at.lost.add("a")
