@@ -6,18 +6,24 @@ import contextlib
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from pipeline import settings as configuration
-from pipeline.cli.surroundings import declared_topics, explained, inspected
+from pipeline.cli.surroundings import declared_topics, explained, inspected, surroundings
 from pipeline.cli.terminal import FOUND, Json, document, stderr
 from pipeline.cli.times import now_ms
+from pipeline.governance.policy import Policy
+from pipeline.kafka.registry import Registry
 from pipeline.operations import verify as auditing
 from pipeline.operations.proof.proven import Proven
 from pipeline.operations.proof.watching import Course, Tell
+from pipeline.streams.lookups import Lookups
+from pipeline.streams.topology import PolicyName
+from pipeline.testing.replaying.replay import KernelReplay
 
 commands = typer.Typer(no_args_is_help=True)
 _LOST = "lost"
@@ -39,6 +45,15 @@ def verify(
             " proven are not read again. What was added to them since is left to the next one.",
         ),
     ] = False,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep",
+            help="Decide everything anew as well, in the order that the ledger says, and compare:"
+            " blocks, approved records, state, and what follows from them. Takes about as long as"
+            " a worker took, and its memory; needs every input since the beginning.",
+        ),
+    ] = False,
     accept_lost: Annotated[
         bool,
         typer.Option(
@@ -55,10 +70,10 @@ def verify(
     """
     with explained():
         folder = configuration.load().state_dir / _FOLDER
-        proven = Proven(folder / "proven.json", resume=resume, deep=False)
+        proven = Proven(folder / "proven.json", resume=resume, deep=deep)
         begin = time.monotonic()
-        with inspected() as evidence, _watched(quiet=quiet) as tell:
-            audit = auditing.Audit(folder, tell, proven)
+        with inspected() as evidence, _watched(quiet=quiet) as tell, _replay(folder) as replay:
+            audit = auditing.Audit(folder, tell, proven, replay if deep else None)
             report = auditing.verify(evidence, declared_topics(), audit)
         seconds = time.monotonic() - begin
         if as_json:
@@ -67,6 +82,21 @@ def verify(
             _print(report, seconds)
         broken = set(report.broken) - ({_LOST} if accept_lost else set())
         raise typer.Exit(FOUND if broken else 0)
+
+
+@contextlib.contextmanager
+def _replay(folder: Path) -> Iterator[KernelReplay]:
+    """Decides with the bundles that are published."""
+    settings, where = surroundings()
+    with Registry.of(settings, where.registry_url) as registry:
+        lookups = Lookups(settings, where.bootstrap, registry)
+
+        def find(name: PolicyName) -> Policy | None:
+            lookups.find_policies([name])
+            found = lookups.policies.get(name.version)
+            return found if name.fits(found) else None
+
+        yield KernelReplay(find, folder)
 
 
 @contextlib.contextmanager
@@ -115,9 +145,12 @@ def _print(report: auditing.Report, seconds: float) -> None:
         where = topic if number < 0 else f"{topic}[{number}]"
         typer.echo(f"{count} decided records of {where} are beyond retention: not compared.")
     _print_taken_over(report)
+    for number, blocks, of, why in report.replayed:
+        if why:
+            typer.echo(f"Partition {number} was decided anew up to block {blocks} of {of}: {why}.")
     if report.clean:
         typer.echo("Clean:")
-    for rule, text in auditing.RULES.items():
+    for rule, text in report.rules.items():
         count = report.broken.get(rule, 0)
         typer.echo(f"  {f'{count} x' if count else 'holds':<8} {text}")
     for first in report.first.values():

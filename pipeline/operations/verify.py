@@ -44,6 +44,8 @@ class Examined:
     walk: LedgerWalk
     approved: ApprovedCheck
     state: StateCheck
+    cut: int
+    """Offset up to which everything that the ledger orders must be there."""
     end: int
     """Offset up to which the ledger was walked."""
     report: Report
@@ -52,10 +54,16 @@ class Examined:
 class Replay(Protocol):
     """Decides everything anew, and compares."""
 
+    def begin(self, evidence: Evidence) -> None:
+        """Read what went from partition to partition: behind every cut."""
+
+    def read(self, evidence: Evidence, partition: int) -> None:
+        """Read what one partition wrote for others to read: between its cut and its end."""
+
     def partition(self, examined: Examined) -> None:
         """Replay one partition."""
 
-    def conclude(self, evidence: Evidence, report: Report) -> None:
+    def conclude(self, report: Report, *, everything: bool) -> None:
         """Compare what went from partition to partition, once all were replayed."""
 
 
@@ -95,6 +103,9 @@ def verify(evidence: Evidence, declared: Declared, audit: Audit | None = None) -
     }
     rerouted = ReroutedCheck(audit.folder, report)
     rerouted.read(watched)
+    if audit.replay is not None:
+        report.deep = True
+        audit.replay.begin(watched)
     for number, cut in cuts.items():
         found = _proven(watched, number, cut, audit)
         if found is None:
@@ -102,7 +113,7 @@ def verify(evidence: Evidence, declared: Declared, audit: Audit | None = None) -
         report.merge(found)
     rerouted.conclude(everything=not report.taken_over)
     if audit.replay is not None:
-        audit.replay.conclude(watched, report)
+        audit.replay.conclude(report, everything=not report.taken_over)
     if audit.proven is not None:
         audit.proven.done()
     return report
@@ -138,13 +149,16 @@ def _partition(
     compared = InputCheck(evidence, walk, approved.carried, report)
     for topic in dict.fromkeys([*inputs, *walk.inputs]):
         compared.compare(topic)
+    if audit.replay is not None:
+        audit.replay.read(evidence, number)
     end = evidence.span(names.DECISIONS, number).end
     _walk(evidence, walk, Span(cut.end, end), report)
     for check in (state, approved, Revisions(walk, approved, report), letters, compared):
         check.conclude()
     _sum(walk, report)
     if audit.replay is not None:
-        audit.replay.partition(Examined(evidence, walk, approved, state, end, report))
+        examined = Examined(evidence, walk, approved, state, cut.end, end, report)
+        audit.replay.partition(examined)
     if audit.proven is not None and report.clean and walk.blocks:
         place = {"at": audit.now_ms(), "offset": end, "last": walk.last, "chain": walk.chain}
         audit.proven.keep(number, report, place)

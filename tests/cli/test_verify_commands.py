@@ -1,5 +1,7 @@
 """`milepost verify`: one line, one document, one exit code."""
 
+import dataclasses
+
 import pytest
 from governed_stack import Governed
 
@@ -7,6 +9,7 @@ from pipeline.cli.times import now_ms
 from pipeline.contract import names
 from pipeline.kafka import clients
 from pipeline.operations import verify as auditing
+from pipeline.operations.proof import report as reporting
 from pipeline.operations.proof.report import Input, Report
 
 pytestmark = pytest.mark.kafka
@@ -29,6 +32,35 @@ def test_one_document_on_standard_output_progress_elsewhere(governed, milepost):
     assert document["clean"] is True
     assert document["records"] == sum(document["dispositions"].values())
     assert document["rules"] == auditing.RULES
+
+
+def test_everything_can_be_decided_anew(governed, milepost):
+    told = milepost("verify", "--quiet", "--deep")
+    assert told.code == 0, told.out
+    for text in reporting.DEEP_RULES.values():
+        assert f"holds    {text}" in told.out
+    document = milepost("verify", "--deep", "--json").document
+    assert [item["why"] for item in document["replayed"]] == [""] * 4
+
+
+def test_what_an_interrupted_run_has_proven_is_not_read_again(governed, milepost, monkeypatch):
+    whole = auditing.verify
+
+    def interrupted(evidence, declared, audit):
+        def tell(course):
+            if course.partition == 2:
+                raise KeyboardInterrupt
+
+        return whole(evidence, declared, dataclasses.replace(audit, tell=tell))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(auditing, "verify", interrupted)
+        assert milepost("verify", "--quiet").code != 0
+    told = milepost("verify", "--quiet", "--resume")
+    assert told.code == 0, told.out
+    assert "Partition 1 was not read now: a run at 20" in told.out
+    assert "Partition 2 was not read now" not in told.out
+    assert milepost("verify", "--json", "--resume").document["taken_over"] == []
 
 
 def test_a_broken_rule_is_told_and_ends_with_one(governed, milepost, monkeypatch):

@@ -3,28 +3,22 @@
 import json
 
 import pytest
-from copied_topics import CopiedTopics
 from tampered_topics import (
-    DECLARED,
-    NOW_MS,
     STORY,
     TMS,
+    Growing,
     altered,
     body_of,
     broken,
     check,
+    more_of,
     rows_of,
     run,
 )
 
-from connectors.simulation.address import Addresses, encode
-from connectors.simulation.bundle import demo_bundle
-from connectors.simulation.traffic import compose
 from pipeline.contract import codec, names
-from pipeline.contract.bundle import load_bundle
 from pipeline.kafka.reading import Span
 from pipeline.operations.proof import report as reporting
-from pipeline.operations.verify import verify
 
 
 def test_an_honest_run_is_clean_and_has_every_kind_of_fate(topics):
@@ -397,46 +391,9 @@ def test_what_retention_took_unread_breaks_a_promise_and_is_told(topics):
 # Workers that go on meanwhile
 
 
-class Growing(CopiedTopics):
-    """Topics that grow while they are read: each span is that of the moment it is asked for."""
-
-    def __init__(self, driver, feed):
-        super().__init__()
-        self._driver = driver
-        self._feed = feed
-        self._refresh()
-
-    def _refresh(self):
-        now = self._driver.copies()
-        self.records_of, self.spans = now.records_of, now.spans
-
-    def span(self, topic, partition):
-        before = super().span(topic, partition)
-        self._feed(self._driver)
-        self._refresh()
-        return before
-
-
 def test_a_governor_may_go_on_while_its_work_is_verified():
     driver = run(seed=3, events=150)
-    bundle = demo_bundle(load_bundle())
-    more = iter(compose(4, NOW_MS, events=400).sendings)
-    addresses = Addresses(bundle)
-
-    def feed(driver):
-        for _ in range(3):
-            sending = next(more, None)
-            if sending is None:
-                return
-            statement = sending.statement
-            driver.pipe_bytes(
-                addresses.topic(statement),
-                addresses.key(statement),
-                encode(statement, 1),
-                partition=addresses.partition(statement, driver.partitions),
-            )
-
-    report = verify(Growing(driver, feed), DECLARED)
+    report = check(Growing(driver, more_of(seed=4)))
     assert report.violations == []
     assert report.clean
 

@@ -45,6 +45,8 @@ class ApprovedCheck:
         """Offset of each one's first record, and how many it has."""
         self.running = Column(f"<q{DIGEST_BYTES}s", walk.folder)
         """By record: its offset, and the running digest of all up to it."""
+        self.ids: list[tuple[int, int]] = []
+        """From how many records on they were written with which schema id."""
         self._evidence = evidence
         self._walk = walk
         self._report = report
@@ -95,6 +97,9 @@ class ApprovedCheck:
         except codec.UndecodableError as error:
             self._wrong("approved", offset, f"no approved record: {error}")
             return
+        number = codec.schema_id(record.value)
+        if not self.ids or self.ids[-1][1] != number:
+            self.ids.append((len(self.running) - 1, number))
         entity = entity_key(body["tenant"], body["entity_type"], body["entity_id"]).encode()
         if record.key != entity:
             self._wrong("approved", offset, f"its key is not {entity.decode()}")

@@ -31,6 +31,13 @@ RULES: Final = {
 }
 
 
+DEEP_RULES: Final = {
+    "replayed": "deciding everything anew gives the same blocks, approved records and state",
+    "derived": "dead letters, alerts, stories, links and re-keyed records follow from them",
+}
+"""What a replay adds."""
+
+
 class Violation(NamedTuple):
     """A rule that does not hold, and where; offset -1: nowhere in particular."""
 
@@ -78,6 +85,16 @@ class TakenOver(NamedTuple):
     """Offsets of the ledger that have come since and were not read."""
 
 
+class Replayed(NamedTuple):
+    """How far a partition was decided anew."""
+
+    partition: int
+    blocks: int
+    of: int
+    why: str
+    """Why not to the end; else empty."""
+
+
 @dataclass
 class Report:
     """What was read and what was found."""
@@ -101,8 +118,16 @@ class Report:
     first: dict[str, Violation] = field(default_factory=dict)
     """By broken rule: where it is broken first, by partition and offset."""
     taken_over: list[TakenOver] = field(default_factory=list)
+    deep: bool = False
+    """Whether everything was decided anew."""
+    replayed: list[Replayed] = field(default_factory=list)
     _named: Counter[str] = field(default_factory=Counter)
     """Violations that are told, by rule."""
+
+    @property
+    def rules(self) -> dict[str, str]:
+        """What was checked, in words."""
+        return RULES | DEEP_RULES if self.deep else RULES
 
     @property
     def clean(self) -> bool:
@@ -159,7 +184,8 @@ class Report:
             "dispositions": dict(self.dispositions),
             "reasons": dict(self.reasons),
             "taken_over": [item._asdict() for item in self.taken_over],
-            "rules": RULES,
+            "replayed": [item._asdict() for item in self.replayed],
+            "rules": self.rules,
             "first": {rule: item._asdict() for rule, item in self.first.items()},
             "broken": dict(self.broken),
             "violations": [item._asdict() for item in self.violations],
@@ -176,6 +202,7 @@ _SUMS: Final = (
     "inputs",
     "beyond",
     "taken_over",
+    "replayed",
     "dispositions",
     "reasons",
     "broken",

@@ -35,9 +35,10 @@ class StateCheck:
         self._report = report
         self.own: dict[str, Any] = {}
         """What the state says of the partition itself."""
-        self._offset = -1
+        self.offset = -1
+        """Of that."""
         number = walk.partition
-        span = evidence.span(names.CHANGELOG, number)
+        self.span = span = evidence.span(names.CHANGELOG, number)
         entities = Buckets("B16s", walk.folder)
         for record in evidence.records(names.CHANGELOG, number, span):
             key, value = record.key or b"", record.value
@@ -69,7 +70,7 @@ class StateCheck:
             self._wrong(f"{detail}: the state's end is gone, or their newest transaction is torn")
 
     def _take_own(self, offset: int, value: bytes | None) -> None:
-        self._offset = offset
+        self.offset = offset
         try:
             own = json.loads(value or b"{}")
             self.own = {"block": int(own["block"]), "chain": own["chain"]} | own
@@ -77,7 +78,7 @@ class StateCheck:
             self._wrong("its own record can't be read")
 
     def _wrong(self, detail: str) -> None:
-        self._report.flag("state", names.CHANGELOG, self._walk.partition, self._offset, detail)
+        self._report.flag("state", names.CHANGELOG, self._walk.partition, self.offset, detail)
 
     def _compare(self, head: Head) -> None:
         if self.own.get("chain", "") != head.chain:
