@@ -74,6 +74,16 @@ class Intake(ABC):
         """There is nothing to read before this offset; told if `enable.partition.eof` is set."""
 
 
+_CLIENT: Final[dict[str, Any]] = {
+    "session.timeout.ms": 6_000,
+    "heartbeat.interval.ms": 2_000,
+    # Also how long a rebalance waits for a member that is gone after a broker's restart
+    "max.poll.interval.ms": 30_000,
+    "fetch.wait.max.ms": 100,
+    "fetch.queue.backoff.ms": 50,
+}
+
+
 def follow(
     intake: Intake,
     settings: Settings,
@@ -122,15 +132,7 @@ def follow(
         bootstrap,
         group,
         "error",
-        **{
-            "session.timeout.ms": 6_000,
-            "heartbeat.interval.ms": 2_000,
-            # Also how long a rebalance waits for a member that is gone after a broker's restart
-            "max.poll.interval.ms": 30_000,
-            "fetch.wait.max.ms": 100,
-            "fetch.queue.backoff.ms": 50,
-            **options,
-        },
+        **(_CLIENT | options),
     )
     try:
         topics = list(intake.prepare(_cluster(consumer, bootstrap, intake.topics)))
