@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test up down lint properties bench docs wheel clean
+.PHONY: help demo test up down lint properties bench bench-quick docs wheel clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -21,7 +21,7 @@ $(shell [ -x $(BIN)/python ] && [ "$$(cat .venv/.made-in 2>/dev/null)" = "$(CURD
   || rm -f .venv/.made-in $(RUN_READY) $(TEST_READY))
 
 help: ## Explain the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(RUN_READY) ## Govern a manufacturer's events on a real Kafka and compare before and after
 	@$(BIN)/milepost demo $(ARGS)
@@ -55,8 +55,11 @@ properties: $(TEST_READY) ## Run the property tests at length, again with fresh 
 	  seed=$$(date +%s); \
 	done; echo "$$runs runs without a failure, $$(((seed - start) / 60)) minutes"
 
-bench: $(TEST_READY) ## Compare a governor worker with a hand-written loop on this machine
-	@$(BIN)/python -m benchmarks.pipeline.throughput $(ARGS)
+bench: $(TEST_READY) ## Measure Milepost and its peers in turn, write docs/performance.md (an hour; ARGS=--quick)
+	@$(BIN)/python -m benchmarks.compare $(ARGS)
+
+bench-quick: $(TEST_READY) ## Compare CPU per event with the committed ratios (less than three minutes)
+	@$(BIN)/python -m benchmarks.quick $(ARGS)
 
 docs: $(RUN_READY) ## Write docs/reference/ anew from code and policy
 	@$(BIN)/python -m pipeline.cli.reference $(ARGS)

@@ -18,6 +18,7 @@ from benchmarks import report
 from benchmarks.peers import catalogue, harness, java_peer, meters, pacing, workload
 from benchmarks.peers import spec as telling
 from benchmarks.peers.cluster import Cluster
+from pipeline import native
 from pipeline.local import pins
 from pipeline.local.artifacts import default_cache_dir
 from pipeline.local.stack import LocalStack
@@ -218,6 +219,7 @@ class Comparison:
                 "kafka-streams": java_peer.KAFKA_STREAMS,
                 "quixstreams": catalogue.QUIX,
             },
+            "kernel": native.PURE_BECAUSE or "compiled",
             "measured": time.strftime("%Y-%m-%d", time.gmtime()),
             "records": self._bench.count,
             "rate": RATE,
@@ -285,6 +287,8 @@ def bench(records, partitions=4):
 def main():
     given = options()
     peers = catalogue.chosen([name for name in given.peers.split(",") if name])
+    if native.PURE_BECAUSE:
+        harness.say(f"Milepost's hot path runs in pure Python: {native.PURE_BECAUSE}")
     with bench(given.records) as made:
         comparison = Comparison(made, peers, given)
         comparison.rounds()

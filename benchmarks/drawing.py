@@ -1,5 +1,6 @@
 """Small pictures of measurements as SVG, light and dark: bars with their spread, and lines."""
 
+import statistics
 from xml.sax.saxutils import escape
 
 STYLE = """
@@ -60,7 +61,7 @@ def bars(title, rows, top=0):
     at = top + HEAD
     for label, kind, values in rows:
         ordered = sorted(values)
-        middle = ordered[len(ordered) // 2]
+        middle = statistics.median(ordered)
         right, y = LABEL + middle * scale, at + ROW / 2
         parts.append(
             f'<text x="{LABEL - 10}" y="{y + 4}" text-anchor="end">{escape(label)}</text>'
@@ -82,6 +83,8 @@ def panels(title, *content):
     """Several panels of bars under each other."""
     parts, at = [], 0
     for head, rows in content:
+        if not rows:
+            continue
         made, at = bars(head, rows, at)
         parts += made
     return svg(WIDTH, at + 6, title, parts)

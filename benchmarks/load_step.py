@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from benchmarks import compare, drawing, report
+from benchmarks import compare, report
 from benchmarks.peers import catalogue, harness, meters, pacing
 from benchmarks.peers.workload import TOPICS
 
@@ -82,21 +82,6 @@ def measure(bench, peer, plan, quiet_s):
     found = curves(peer, reader.batches, pacing.appended(cluster, run.inputs))
     run.clean()
     return found | {"exact": not fault, "faults": fault}
-
-
-def pictures(found):
-    """The two pictures of a load step."""
-    latency = drawing.lines(
-        "Latency through a load step, by when a record was appended",
-        "ms",
-        [("p50", "a", found["p50_ms"]), ("p99", "b", found["p99_ms"])],
-    )
-    rate = drawing.lines(
-        "Records appended and approved records read",
-        "per s",
-        [("read", "a", found["read_per_s"]), ("appended", "b", found["appended_per_s"])],
-    )
-    return {"load-step-latency.svg": latency, "load-step-rate.svg": rate}
 
 
 def main():

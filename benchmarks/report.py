@@ -179,7 +179,8 @@ HEAD = """\
 
 Written by `make bench` on {measured}; `python -m benchmarks.report` draws it anew from
 [`benchmarks/results/`](../benchmarks/results/latest.json). Measured on {cpu}, {cores} cores,
-{memory} GiB, {system}, Python {python}; versions: {versions}.
+{memory} GiB, {system}, Python {python}. Milepost's hot path: {kernel}.
+Versions: {versions}.
 
 All peers run in turn on one machine, with one broker beside them, over the same {records} records
 of the same four raw topics. Figures are least / **median** / greatest of the runs. Absolute ones
@@ -211,6 +212,7 @@ def page(document, extra=()):
             system=machine["system"],
             python=machine["python"],
             versions=versions,
+            kernel=document["kernel"],
             records=f"{document['records']:,}",
         ),
         "![Events per second, CPU and latency](pictures/performance.svg)",
@@ -245,12 +247,172 @@ def shares(document):
     return [f"The slow ones got the first part of the input only: {told} records.", ""]
 
 
+def by(rows, key, figure):
+    """Medians of a figure, by what was varied."""
+    found = {}
+    for row in rows:
+        found.setdefault(row[key], []).append(row[figure])
+    return {value: statistics.median(values) for value, values in sorted(found.items())}
+
+
+def flat(found):
+    """How much the greatest is above the least of these figures."""
+    return max(found.values()) / min(found.values()) - 1
+
+
+def entities(told):
+    """Cost and memory by entities in state."""
+    cost = by(told["rows"], "entities", "us_per_event")
+    memory = by(told["rows"], "entities", "bytes_per_entity")
+    size = told["rows"][0]["state_bytes"]
+    yield "## Many entities"
+    yield ""
+    yield f"The topology alone; each entity has one milestone, {size} bytes in the changelog."
+    yield ""
+    yield "| entities in state | CPU per event, \N{MICRO SIGN}s | memory per entity, bytes |"
+    yield "|--:|--:|--:|"
+    for count, value in cost.items():
+        yield f"| {count:,} | {value:.1f} | {memory[count]:,.0f} |"
+    yield ""
+    yield f"From least to greatest {flat(cost):.0%} (wanted: within 20 %)."
+
+
+def partitions(told):
+    """Cost by partitions."""
+    rows = told["rows"]
+    cost, rate = by(rows, "partitions", "us_per_event"), by(rows, "partitions", "events_per_s")
+    yield "## Many partitions"
+    yield ""
+    yield "| partitions | CPU per event, \N{MICRO SIGN}s | events/s |"
+    yield "|--:|--:|--:|"
+    for count, value in cost.items():
+        yield f"| {count} | {value:.1f} | {rate[count]:,.0f} |"
+    yield ""
+    yield f"From least to greatest {flat(cost):.0%} (wanted: within 20 %)."
+
+
+def restart(told):
+    """Restarts by entities in state."""
+    rows = told["rows"]
+    took, memory = by(rows, "entities", "first_decision_s"), by(rows, "entities", "rss_mib")
+    yield "## Restart"
+    yield ""
+    yield "From starting the process to the first decision that can be read; memory of the worker."
+    yield ""
+    yield "| entities in state | first decision, s | RSS MiB |"
+    yield "|--:|--:|--:|"
+    for count, value in took.items():
+        yield f"| {count:,} | {value:.1f} | {memory[count]:,.0f} |"
+    counts = [count for count in memory if count]
+    if counts and 0 in memory:
+        each = (memory[counts[-1]] - memory[0]) / counts[-1] * 2**20
+        yield ""
+        yield (
+            f"{memory[0]:,.0f} MiB and {each:,.0f} bytes per entity"
+            f" ({rows[0]['state_bytes']} of them its state); wanted: the first decision within"
+            " 10 s, and 300 MiB beside the entities' own bytes."
+        )
+
+
+def pauses(told):
+    """Pauses of a partition."""
+    yield "## Pauses"
+    yield ""
+    yield "Two workers; how much longer a partition is silent than its traffic makes it."
+    yield ""
+    yield "| what happens | pause in ms | wanted |"
+    yield "|---|--:|--:|"
+    wanted = {"killed": "< 2,000", "drained": "< 1,000", "joined": UNKNOWN}
+    texts = {
+        "killed": "a worker is killed, its supervisor starts another",
+        "drained": "a worker is drained, the other takes over",
+        "joined": "a worker joins",
+    }
+    for what, text in texts.items():
+        yield f"| {text} | {spread(told[what])} | {wanted[what]} |"
+
+
+def workers(told):
+    """One worker and several."""
+    rows = told["rows"]
+    rate, cost = by(rows, "workers", "events_per_s"), by(rows, "workers", "us_per_event")
+    broker = by(rows, "workers", "broker_us_per_event")
+    cores = told["machine"]["cores"]
+    yield "## Two workers"
+    yield ""
+    yield f"On {cores} cores, which the broker shares."
+    yield ""
+    yield "| workers | events/s | CPU per event, \N{MICRO SIGN}s | broker's, \N{MICRO SIGN}s |"
+    yield "|--:|--:|--:|--:|"
+    for count, value in rate.items():
+        yield f"| {count} | {value:,.0f} | {cost[count]:.1f} | {broker[count]:.1f} |"
+    yield ""
+    most = 1e6 / min(cost.values())
+    yield (
+        f"*Projected, not measured:* a worker with a core of its own does {most:,.0f} events/s at"
+        f" most, and a broker needs {min(broker.values()):.1f} \N{MICRO SIGN}s of CPU for each;"
+        " partitions share nothing, so workers add up until there is one for every partition."
+    )
+
+
+def load_step(told):
+    """The load step's pictures."""
+    yield "## A load step"
+    yield ""
+    yield (
+        f"{told['trickle']} records a second, then {told['flood']:,} at once, then the trickle"
+        " again; transactions grow and shrink with the load."
+    )
+    yield ""
+    for name, text in (("latency", "Latency"), ("rate", "Records appended and read")):
+        yield f"![{text}](pictures/load-step-{name}.svg)"
+
+
+PARTS = {
+    "entities": entities,
+    "partitions": partitions,
+    "restart": restart,
+    "pauses": pauses,
+    "workers": workers,
+    "load-step": load_step,
+}
+"""Further sections, by the file that holds their figures."""
+
+
+def further():
+    """Sections of what was measured besides, and their pictures."""
+    for name, part in PARTS.items():
+        path = RESULTS / f"{name}.json"
+        if not path.exists():
+            continue
+        told = json.loads(path.read_text("utf-8"))
+        if name == "load-step":
+            for picture_name, drawn in load_pictures(told).items():
+                (PICTURES / picture_name).write_text(drawn, "utf-8")
+        yield [*part(told), ""]
+
+
+def load_pictures(found):
+    """The two pictures of a load step."""
+    latency = drawing.lines(
+        "Latency through a load step, by when a record was appended",
+        "ms",
+        [("p50", "a", found["p50_ms"]), ("p99", "b", found["p99_ms"])],
+    )
+    rate = drawing.lines(
+        "Records appended and approved records read",
+        "per s",
+        [("read", "a", found["read_per_s"]), ("appended", "b", found["appended_per_s"])],
+    )
+    return {"load-step-latency.svg": latency, "load-step-rate.svg": rate}
+
+
 def write(results=RESULTS / "latest.json"):
     """Write page and pictures."""
     document = json.loads(results.read_text("utf-8"))
     PICTURES.mkdir(exist_ok=True)
     (PICTURES / "performance.svg").write_text(picture(Figures(document)), "utf-8")
-    PAGE.write_text(page(document), "utf-8")
+    PAGE.write_text(page(document, further()), "utf-8")
 
 
 if __name__ == "__main__":
