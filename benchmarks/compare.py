@@ -6,7 +6,6 @@
 
 import argparse
 import contextlib
-import json
 import statistics
 import sys
 import tempfile
@@ -78,7 +77,7 @@ class Bench:
             self._loaded[count] = topics
         return self._loaded[count]
 
-    def drain(self, peer, quiet_s):
+    def drain(self, peer, quiet_s, *, audited=False):
         """One drain of a peer's part of the input."""
         count = self.count
         if peer.share < 1:
@@ -86,7 +85,7 @@ class Bench:
         run = harness.Run(self.cluster, peer, self.folders, self._inputs(count))
         run.prepare()
         try:
-            return harness.drain(run, self.truth(count), quiet_s)
+            return harness.drain(run, self.truth(count), quiet_s, audited=audited)
         finally:
             run.clean()
 
@@ -177,7 +176,7 @@ class Comparison:
                 if peer.name in self.not_run:
                     continue
                 try:
-                    measured = measure(peer)
+                    measured = measure(peer, last=number == count - 1)
                 except catalogue.NotRunError as error:
                     self.not_run[peer.name] = str(error)
                     harness.say(f"{peer.name}: not run: {error}")
@@ -187,13 +186,14 @@ class Comparison:
                     harness.say(line(f"{what} {number + 1}", measured))
             self.write()
 
-    def _drain(self, peer):
-        return self._bench.drain(peer, self._given.quiet_s)
+    def _drain(self, peer, *, last):
+        audited = last and not self._given.no_verify
+        return self._bench.drain(peer, self._given.quiet_s, audited=audited)
 
-    def _pace(self, peer):
+    def _pace(self, peer, **_):
         return self._bench.paced(peer, RATE, self._given.paced_s, self._given.quiet_s)
 
-    def _halve(self, peer):
+    def _halve(self, peer, **_):
         rates = [found.events_per_s for found in self._drains[peer.name] if found.exact]
         if not rates:
             return None
@@ -228,8 +228,7 @@ class Comparison:
         }
 
     def write(self):
-        self._given.out.parent.mkdir(parents=True, exist_ok=True)
-        self._given.out.write_text(json.dumps(self.document(), indent=1) + "\n", "utf-8")
+        report.keep(self._given.out, self.document())
 
 
 def line(what, found):
@@ -264,6 +263,7 @@ def options():
     reader.add_argument("--peers", default="", help="only these, comma-separated")
     reader.add_argument("--out", type=Path, default=RESULTS / "latest.json")
     reader.add_argument("--quick", action="store_true", help="300,000 records, one run of each")
+    reader.add_argument("--no-verify", action="store_true", help="no `milepost verify` at the end")
     reader.add_argument("--no-report", action="store_true", help="leave docs/performance.md alone")
     given = reader.parse_args()
     if given.quick:

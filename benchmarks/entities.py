@@ -101,7 +101,7 @@ def main():
             )
             found.append(json.loads(done.stdout))
             print(f"run {run + 1}: {found[-1]}", flush=True)
-    given.out.write_text(json.dumps({"machine": meters.machine(), "rows": found}) + "\n", "utf-8")
+    report.keep(given.out, {"machine": meters.machine(), "rows": found})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ them, then trickle again; every record's latency is told by when it was appended
 """
 
 import argparse
-import json
 import os
 import time
 from collections import defaultdict
@@ -99,7 +98,7 @@ def main():
     print(f"exact: {found['exact']} {found['faults']}")
     print(f"p99 at most {max(value for _, value in found['p99_ms'])} ms")
     document = {"machine": meters.machine(), "trickle": TRICKLE, "flood": given.flood, **found}
-    given.out.write_text(json.dumps(document) + "\n", "utf-8")
+    report.keep(given.out, document)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from benchmarks import compare, report
@@ -35,7 +34,7 @@ def main():
                         "us_per_event": round(found.cpu_per_million, 2),
                     }
                 )
-    given.out.write_text(json.dumps({"machine": meters.machine(), "rows": rows}) + "\n", "utf-8")
+    report.keep(given.out, {"machine": meters.machine(), "rows": rows})
 
 
 if __name__ == "__main__":

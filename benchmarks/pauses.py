@@ -7,7 +7,6 @@ partition around what happened, less what the traffic itself leaves between two.
 
 import argparse
 import itertools
-import json
 import os
 import random
 import statistics
@@ -126,7 +125,7 @@ def main():
     for what, pauses in found.items():
         print(f"{what}: median {statistics.median(pauses)}, at most {max(pauses)} ms")
     document = {"machine": meters.machine(), **found}
-    given.out.write_text(json.dumps(document) + "\n", "utf-8")
+    report.keep(given.out, document)
 
 
 if __name__ == "__main__":

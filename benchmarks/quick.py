@@ -84,8 +84,7 @@ def main():
     told = list(moved(before, now))
     print("\n".join(told))
     if given.commit:
-        given.against.parent.mkdir(parents=True, exist_ok=True)
-        given.against.write_text(json.dumps(now, indent=1) + "\n", "utf-8")
+        report.keep(given.against, now)
     sys.exit(1 if any("WORSE" in line for line in told) else 0)
 
 

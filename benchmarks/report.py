@@ -19,6 +19,12 @@ UNKNOWN = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
+def keep(path, document):
+    """Write figures to a file of results."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+
+
 def spread(values, form="{:,.0f}", scale=1.0):
     """Least, median and greatest; nothing measured: a dash."""
     if not values:
@@ -194,8 +200,9 @@ peers'.
 
 A result counts only if it was exact. The peers' outputs are read back and compared byte for byte
 with a reference. Of the full path, every record's disposition, the tiling of the ledger, what each
-approved record says and each entity's gapless sequence are held against the same reference. How it
-is done: [`benchmarks/README.md`](../benchmarks/README.md).
+approved record says and each entity's gapless sequence are held against the same reference, and
+its last drain passes `milepost verify`. How it is done:
+[`benchmarks/README.md`](../benchmarks/README.md).
 """
 
 

@@ -6,7 +6,6 @@ record that a reader of committed records can have.
 """
 
 import argparse
-import json
 import os
 import time
 from pathlib import Path
@@ -90,7 +89,7 @@ def main():
             for count in map(int, given.entities.split(",")):
                 rows.append(once(bench, peer, count))
                 print(f"run {run + 1}: {rows[-1]}", flush=True)
-    given.out.write_text(json.dumps({"machine": meters.machine(), "rows": rows}) + "\n", "utf-8")
+    report.keep(given.out, {"machine": meters.machine(), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ is when they begin to govern; the broker shares the cores with them.
 """
 
 import argparse
-import json
 import os
 import time
 from pathlib import Path
@@ -64,7 +63,7 @@ def main():
                         "peak_rss_mib": round(found.peak_rss_mib),
                     }
                 )
-    given.out.write_text(json.dumps({"machine": meters.machine(), "rows": rows}) + "\n", "utf-8")
+    report.keep(given.out, {"machine": meters.machine(), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ says, gapless sequence numbers of each entity, one disposition for each offset, 
 for byte. `milepost verify` proves the rest.
 """
 
+import os
+import subprocess
+import sys
 import zlib
 from collections import Counter, defaultdict
 
@@ -27,6 +30,18 @@ def faults(cluster, truth):
     """What is wrong; nothing if all is exact."""
     found = [*_approved(cluster, truth), *_ledger(cluster, truth), *_letters(cluster, truth)]
     return "; ".join(found)
+
+
+def audit(cluster):
+    """What `milepost verify` finds; nothing if it is clean."""
+    env = os.environ | {
+        "MILEPOST_BOOTSTRAP_SERVERS": cluster.bootstrap,
+        "MILEPOST_REGISTRY_URL": cluster.stack.registry_url,
+        "MILEPOST_TOPICS_FILE": str(cluster.topics_file),
+    }
+    argv = [sys.executable, "-m", "pipeline.cli.main", "verify", "--quiet"]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    return f"milepost verify: {(done.stdout + done.stderr)[-1000:]}" if done.returncode else ""
 
 
 def _read(cluster, topic):

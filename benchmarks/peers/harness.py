@@ -275,13 +275,14 @@ def step_faults(found, truth):
     return "; ".join(faults)
 
 
-def drain(run, truth, quiet_s):
+def drain(run, truth, quiet_s, *, audited=False):
     """Let a peer work off an input that lies ready.
 
     Args:
         run: prepared.
         truth: what must come out.
         quiet_s: how long to wait for a quiet machine, at most.
+        audited: whether `milepost verify` looks at Milepost's own path too.
 
     """
     meters.wait_quiet([run.cluster.broker_pid, os.getpid()], quiet_s)
@@ -292,6 +293,8 @@ def drain(run, truth, quiet_s):
         run.stop()
     if not found.why:
         found.why = run.check(truth)
+    if not found.why and audited and run.peer.work == "full":
+        found.why = full_check.audit(run.cluster)
     found.exact = not found.why
     return found
 
