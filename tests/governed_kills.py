@@ -155,7 +155,7 @@ def wrong(governed, speaker, fates):
     letters = sum(fate.now[0] == "dead_lettered" for fate in governed.watch.fates.values())
     if len(governed.watch.letters) != letters:
         yield f"{len(governed.watch.letters)} dead letters, {letters} verdicts"
-    yield from (str(item) for item in governed.verify().violations)
+    yield from (str(item) for item in governed.verify(deep=True).violations)
     yield from _differs(governed, speaker)
 
 

@@ -39,8 +39,10 @@ from pipeline.kafka.registration import register
 from pipeline.kafka.registry import Registry
 from pipeline.local.stack import LocalStack
 from pipeline.operations.proof.evidence import TopicEvidence
-from pipeline.operations.verify import verify
+from pipeline.operations.verify import Audit, verify
 from pipeline.settings import Settings
+from pipeline.testing.replaying.published import published
+from pipeline.testing.replaying.replay import KernelReplay
 
 ROOT = Path(__file__).parents[1]
 DECLARED = declarations.load()
@@ -455,9 +457,14 @@ class Governed:
 
         return self.watch.until(found, seconds, f"a dead letter about {place}")
 
-    def verify(self):
+    def verify(self, *, deep=False):
+        """What `milepost verify` finds; deep: everything is decided anew, to the end."""
+        find = published(self.settings, self.bootstrap, self.registry)
+        audit = Audit(replay=KernelReplay(find) if deep else None)
         with LogReader(self.settings, self.bootstrap) as reader:
-            return verify(TopicEvidence(reader, Decoder(self.registry)), DECLARED)
+            report = verify(TopicEvidence(reader, Decoder(self.registry)), DECLARED, audit)
+        assert not any(item.why for item in report.replayed), report.violations
+        return report
 
     def forget(self, topic, partition, before):
         """Let retention take what lies before an offset."""

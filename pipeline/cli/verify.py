@@ -16,13 +16,11 @@ from pipeline import settings as configuration
 from pipeline.cli.surroundings import declared_topics, explained, inspected, surroundings
 from pipeline.cli.terminal import FOUND, Json, document, stderr
 from pipeline.cli.times import now_ms
-from pipeline.governance.policy import Policy
 from pipeline.kafka.registry import Registry
 from pipeline.operations import verify as auditing
 from pipeline.operations.proof.proven import Proven
 from pipeline.operations.proof.watching import Course, Tell
-from pipeline.streams.lookups import Lookups
-from pipeline.streams.topology import PolicyName
+from pipeline.testing.replaying.published import published
 from pipeline.testing.replaying.replay import KernelReplay
 
 commands = typer.Typer(no_args_is_help=True)
@@ -89,14 +87,7 @@ def _replay(folder: Path) -> Iterator[KernelReplay]:
     """Decides with the bundles that are published."""
     settings, where = surroundings()
     with Registry.of(settings, where.registry_url) as registry:
-        lookups = Lookups(settings, where.bootstrap, registry)
-
-        def find(name: PolicyName) -> Policy | None:
-            lookups.find_policies([name])
-            found = lookups.policies.get(name.version)
-            return found if name.fits(found) else None
-
-        yield KernelReplay(find, folder)
+        yield KernelReplay(published(settings, where.bootstrap, registry), folder)
 
 
 @contextlib.contextmanager

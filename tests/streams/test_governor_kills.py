@@ -21,7 +21,7 @@ def test_what_a_busy_governor_has_written_verifies_at_any_moment(governed):
     speaker.start()
     found = []
     while speaker.is_alive():
-        found += map(str, governed.verify().violations)
+        found += map(str, governed.verify(deep=True).violations)
     governed.fates(speaker.places)
     assert found == []
 

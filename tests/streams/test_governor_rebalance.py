@@ -72,7 +72,7 @@ def stood_in_once(scratch, shipment, place):
     (moved,) = scratch.fate(place).transitions
     assert (moved["before"], moved["after"]) == ("held", "provisional")
     assert moved["reason"] == "owner_silent"
-    assert scratch.verify().violations == []
+    assert scratch.verify(deep=True).violations == []
     (record,) = scratch.story(shipment)
     told = (record["action"], record["revision"], record["assurance"], record["event_type"])
     assert told == ("ASSERT", 1, "PROVISIONAL", "departed")

@@ -118,7 +118,7 @@ def test_policies_change_while_workers_crash_and_each_decision_has_one(scratch):
     assert {fate.policy_version for fate in fates} <= set(versions)
     (place,) = scratch.send(scratch.event(scratch.name(), "DELIVERED", stop={"location": "C-ATL"}))
     assert scratch.fate(place).policy_version == first.version
-    assert scratch.verify().violations == []
+    assert scratch.verify(deep=True).violations == []
 
 
 def test_a_new_platform_joins_without_a_rebalance(scratch):
