@@ -66,7 +66,7 @@ class Author:
         late_ms = rnd.choice((0, 0, 0, 1, 5, 30, 100 * 24)) * HOUR_MS if chance > 0.7 else 0
         happened = now_ms - late_ms - rnd.randrange(8) * 10 * _MINUTE_MS
         body: Event = {
-            "event_id": f"{name}-{number if rnd.random() > 0.04 else number // 2}",
+            "event_id": f"{name}-{number if rnd.random() > 0.08 else number // 2}",
             "platform": name,
             "classifier": "ACTUAL",
             "occurred": happened if chance > 0.02 else now_ms + 300 * HOUR_MS,

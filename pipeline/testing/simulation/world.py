@@ -37,12 +37,12 @@ _DAY_MS: Final = 86_400_000
 _LAST_LEAPS: Final = (4 * _DAY_MS, 9 * _DAY_MS)
 """At the end, one after the other: by then every wait is over."""
 FAULTS: Final = {
-    "crash before produce": 0.02, "crash after produce": 0.02, "crash after offsets": 0.02,
-    "crash before commit": 0.02, "crash after commit": 0.06, "crash during restore": 0.05,
-    "stop after produce": 0.03, "stop before commit": 0.03, "stop during restore": 0.02,
-    "lost record": 0.01, "lost tick": 0.05, "offsets refused": 0.02, "offsets again": 0.03,
-    "offsets unheard": 0.01, "offsets unanswered": 0.01, "commit refused": 0.02,
-    "commit again": 0.03, "commit unheard": 0.01, "commit unanswered": 0.02,
+    "crash before produce": 0.04, "crash after produce": 0.04, "crash after offsets": 0.04,
+    "crash before commit": 0.04, "crash after commit": 0.06, "crash during restore": 0.05,
+    "stop after produce": 0.06, "stop before commit": 0.06, "stop during restore": 0.03,
+    "lost record": 0.03, "lost tick": 0.1, "offsets refused": 0.04, "offsets again": 0.04,
+    "offsets unheard": 0.02, "offsets unanswered": 0.02, "commit refused": 0.04,
+    "commit again": 0.04, "commit unheard": 0.02, "commit unanswered": 0.03,
 }  # fmt: skip
 """What may strike a process where it is, and how likely each time."""
 
@@ -80,7 +80,7 @@ class World:
         self._leaps = list(_LAST_LEAPS)
         self._goal_ms = 0
         slots = [f"w{number}" for number in range(rnd.choice((1, 2, 2, 3)))]
-        self.claims = rnd.randrange(20, 61)
+        self.claims = rnd.randrange(15, 46)
         """How many events its platforms write."""
         self._platforms = Platforms(self, self.claims)
         prompt = rnd.random() < 0.7

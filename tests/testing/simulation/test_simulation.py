@@ -67,11 +67,11 @@ def test_worlds_reach_what_they_are_made_for():
     assert set(fates) >= {
         "reference_bound", "uncorrelated", "wrong_partition", "awaiting_owner", "owner_silent",
         "owner_corrected", "retracted_by_author", "replaced_by_newer", "restated", "repeated",
-        "link_applied", "region_unresolved", "stop_unresolved", "past_redecided", "id_reused",
-        "platform_held_back", "platform_released", "policy_activated", "not_owner_at_occurrence",
+        "link_applied", "region_unresolved", "stop_unresolved", "past_redecided",
+        "platform_held_back", "platform_released", "policy_activated",
         "undecodable", "trailing_bytes", "record_too_large", "unknown_schema",
         "schema_not_allowed", "wrong_topic", "unmapped_status", "awaiting_predecessor",
-        "retraction_target_unknown", "too_many_hops", "watermark_moved", "unknown_platform",
+        "retraction_target_unknown", "watermark_moved", "unknown_platform",
     }  # fmt: skip
 
 

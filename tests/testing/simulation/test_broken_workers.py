@@ -1,4 +1,4 @@
-"""The simulation can fail: each engine that is broken on purpose is found out."""
+"""The simulation can fail: each worker that is broken on purpose is found out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from unittest import mock
 
 import pytest
-from broken_engines import BROKEN
+from broken_workers import BROKEN
 
 from pipeline.testing.simulation.audit import INVARIANTS
 from pipeline.testing.simulation.campaign import run
@@ -28,7 +28,7 @@ def first_found():
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_a_broken_engine_is_found_out(what):
+def test_a_broken_worker_is_found_out(what):
     with broken(what):
         found = first_found()
     assert found is not None, f"{SEEDS_MAX} seeds did not notice that {what}"

@@ -1,4 +1,4 @@
-"""Engines that are broken on purpose, each in one way that has lost or doubled events somewhere."""
+"""Workers that are broken on purpose, each in one way that has lost or doubled events somewhere."""
 
 from __future__ import annotations
 
