@@ -229,6 +229,7 @@ def page(document, extra=()):
         *main_table(figures),
         "",
         *shares(document),
+        *others(document),
         "## Latency",
         "",
         "From a raw record's append until a reader of committed records has what was approved.",
@@ -412,6 +413,15 @@ def load_pictures(found):
         [("read", "a", found["read_per_s"]), ("appended", "b", found["appended_per_s"])],
     )
     return {"load-step-latency.svg": latency, "load-step-rate.svg": rate}
+
+
+def others(document):
+    """What else this machine did meanwhile."""
+    cores = [value for row in document["rows"] for value in row["foreign_cores"]]
+    if not cores:
+        return []
+    usual, most = statistics.median(cores), max(cores)
+    return [f"Other programs used {usual:.2f} cores during a drain, {most:.2f} at most.", ""]
 
 
 def write(results=RESULTS / "latest.json"):

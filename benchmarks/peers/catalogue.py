@@ -74,7 +74,8 @@ def compiled(folder):
 
 def streams(name, store, commit_ms, what):
     options = {"store": store, "commit_ms": commit_ms, "threads": 1}
-    return Peer(name, java, options, what=f"Kafka Streams, {what}")
+    paced = commit_ms <= 100  # how late a commit every second is, is known
+    return Peer(name, java, options, paced=paced, what=f"Kafka Streams, {what}")
 
 
 def faust(name, guarantee, what):
@@ -89,7 +90,7 @@ PEERS = (
     streams("kafka-streams-rocksdb", "rocksdb", 100, "RocksDB, commit every 100 ms"),
     streams("kafka-streams-memory-1s", "memory", 1000, "store in memory, commit every second"),
     streams("kafka-streams-rocksdb-1s", "rocksdb", 1000, "RocksDB, commit every second"),
-    Peer("by-hand", module("by_hand"), {"batch": 10_000, "wait_s": 0.1},
+    Peer("by-hand", module("by_hand"), {"batch": 10_000, "wait_s": 0.05},
          what="loop by hand: confluent-kafka and fastavro"),
     Peer("quix", quix, {"commit_s": 1.0}, share=0.2,
          what=f"Quix Streams {QUIX}, exactly once, RocksDB, commit every second"),

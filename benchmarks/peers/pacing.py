@@ -19,7 +19,7 @@ from benchmarks.peers import harness, meters, workload
 from pipeline.contract import codec
 
 WARM_S = 5.0
-JOIN_S = 12.0
+JOIN_S = 8.0
 """What a worker is given to start and join before the first record."""
 ROOM_S = 60.0
 EVENT_ID = slice(6, 42)
