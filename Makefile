@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test up down lint properties bench bench-quick docs wheel clean
+.PHONY: help demo test up down lint properties faults bench bench-quick docs wheel clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -54,6 +54,9 @@ properties: $(TEST_READY) ## Run the property tests at length, again with fresh 
 	    --timeout=0 $(ARGS) || { echo "run $$runs, seed $$seed: failed"; exit 1; }; \
 	  seed=$$(date +%s); \
 	done; echo "$$runs runs without a failure, $$(((seed - start) / 60)) minutes"
+
+faults: $(TEST_READY) ## Kill, cut and spoil everything for MINUTES (60) and prove that nothing was lost
+	@$(BIN)/python tests/faults/campaign.py --minutes $${MINUTES:-60} $(ARGS)
 
 bench: $(TEST_READY) ## Measure Milepost and its peers in turn, write docs/performance.md (an hour; ARGS=--quick)
 	@$(BIN)/python -m benchmarks.compare $(ARGS)

@@ -11,6 +11,7 @@ import importlib
 import itertools
 import os
 import signal
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -30,6 +31,11 @@ def _written(writer, *_: object) -> bool:
     """Have everything that was produced lie at the broker, in an open transaction."""
     writer._producer.flush(FLUSH_S)
     return True
+
+
+def _overlapping(*_: object) -> bool:
+    """The next batch is with the agent: the lane's round, three calls up, waits for it."""
+    return sys._getframe(3).f_locals.get("batch") is not None
 
 
 class Point(NamedTuple):
@@ -53,6 +59,9 @@ POINTS = {
         WRITER, "Writer._attempt", when=lambda w, what, *_: what == "commit" and _written(w)
     ),
     "after_commit": Point(WRITER, "Writer._attempt", after=True, when=_step("commit")),
+    "after_overlapping_commit": Point(
+        "pipeline.lane.engine", "Engine._commit", after=True, when=_overlapping
+    ),
     "before_restore": Point(RESTORE, "Restorer._read_up_to"),
     "during_restore": Point(RESTORE, "Restorer._fold", after=True),
     "portal_in_transaction": Point("connectors.portal.writer", "apply", after=True),
@@ -61,7 +70,9 @@ POINTS = {
     "erp_before_call": Point("connectors.sinks.courier", "ErpClient.post"),
     "erp_after_call": Point("connectors.sinks.courier", "ErpClient.post", after=True),
 }
-GOVERNOR = [name for name in POINTS if not name.startswith(("portal", "erp"))]
+OVERLAPPING = "after_overlapping_commit"
+"""Only passed with more to do than one batch takes."""
+GOVERNOR = [n for n in POINTS if not n.startswith(("portal", "erp")) and n != OVERLAPPING]
 PORTAL = [name for name in POINTS if name.startswith("portal")]
 ERP = [name for name in POINTS if name.startswith("erp")]
 
@@ -96,3 +107,16 @@ def arm(point: str, passage: int = 1, number: int = signal.SIGKILL) -> None:
         return result
 
     setattr(owner, name, wrapped)
+
+
+def abort(passage: int = 1) -> None:
+    """Have the n-th transaction of this process end with an abort instead of its commit."""
+    writer = importlib.import_module(WRITER).Writer
+    real, commits = writer._attempt, itertools.count(1)
+
+    def attempt(self, what, *given):
+        if what == "commit" and next(commits) == passage:
+            raise self._abort("a test has it abort")
+        return real(self, what, *given)
+
+    writer._attempt = attempt

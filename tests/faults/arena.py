@@ -271,7 +271,11 @@ class Arena(Governed):
 
     def stop_governors(self) -> None:
         """End all of them in order."""
-        governors = [*self.guests.values(), *self.governors.values()]
+        governors = [
+            governor
+            for governor in (*self.guests.values(), *self.governors.values())
+            if governor.process is not None
+        ]
         for governor in governors:
             governor.process.ask_to_end()
         for governor in governors:

@@ -1,6 +1,6 @@
-"""Runs a command of Milepost in a process that will kill or stop itself.
+"""Runs a command of Milepost in a process that will kill or stop itself, or abort a transaction.
 
-`dying.py POINT PASSAGE [SIGNAL] -- run governor --worker`
+`dying.py POINT PASSAGE [SIGNAL] -- run governor --worker`, `dying.py abort PASSAGE -- …`
 """
 
 from __future__ import annotations
@@ -11,13 +11,23 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from crash_points import arm
+import crash_points
 
 from pipeline.cli.main import main
 
+
+def take(arguments: list[str]) -> list[str]:
+    """Arm what the arguments before `--` name; the command behind it."""
+    split = arguments.index("--")
+    told = arguments[:split]
+    if told and told[0] == "abort":
+        crash_points.abort(int(told[1]))
+    elif told:
+        point, passage, *number = told
+        crash_points.arm(point, int(passage), signal.Signals[number[0] if number else "SIGKILL"])
+    return arguments[split + 1 :]
+
+
 if __name__ == "__main__":
-    split = sys.argv.index("--")
-    point, passage, *number = sys.argv[1:split]
-    arm(point, int(passage), signal.Signals[number[0]] if number else signal.SIGKILL)
-    sys.argv = ["milepost", *sys.argv[split + 1 :]]
+    sys.argv = ["milepost", *take(sys.argv[1:])]
     main()

@@ -30,6 +30,8 @@ class Fault:
 FAULTS = [
     Fault("two governors killed at random", 5, 50, processes.kill_workers),
     *(Fault(f"governor dies {p.replace('_', ' ')}", 1, 10, processes.dies_at(p)) for p in GOVERNOR),
+    Fault("governor dies while commits overlap", 1, 10, processes.dies_overlapping),
+    Fault("transaction aborts", 1, 10, processes.abort),
     *(
         Fault(f"{p.replace('_', ' dies ', 1).replace('_', ' ')}", 1, 10, processes.sink_dies_at(p))
         for p in PORTAL + ERP

@@ -17,12 +17,14 @@ from confluent_kafka.admin import (
     ConfigResource,
     ResourceType,
 )
-from crash_points import ERP
+from crash_points import ERP, OVERLAPPING
 from governed_stack import until
 
 from pipeline.contract import names
 
 SESSION_S = 3.0
+LARGE = 1_000
+"""Records of a batch from which on a lane decides the next one while this one commits."""
 TINY = 200
 """Bytes that hold the end of a transaction, and no batch of records."""
 Act = Callable[[Arena, Random], None]
@@ -58,6 +60,24 @@ def dies_at(point: str) -> Act:
         assert governor.wait() == KILLED, governor.said()
 
     return act
+
+
+def dies_overlapping(arena: Arena, roll: Random) -> None:
+    """A worker with more to do than one batch takes dies when one is committed."""
+    governor = arena.governors[roll.choice(SLOTS)]
+    governor.kill_both()
+    arena.traffic.at_once(4 * LARGE)
+    large = {"MILEPOST_GOVERNOR_BATCH_RECORDS_MAX": str(LARGE)}
+    governor.start(arena.spoiled("dying.py", OVERLAPPING, "1"), **large)
+    assert governor.wait() == KILLED, governor.said()
+
+
+def abort(arena: Arena, roll: Random) -> None:
+    """A transaction aborts instead of its commit: state and positions are read again."""
+    governor = arena.governors[roll.choice(SLOTS)]
+    governor.kill_both()
+    governor.start(arena.spoiled("dying.py", "abort", str(roll.randint(1, 6))))
+    until(lambda: "transaction_aborted" in governor.said(), 60, "an abort")
 
 
 def sink_dies_at(point: str) -> Act:
