@@ -139,6 +139,7 @@ class Faults:
         """Every process runs, or is gone for good; there is at least one."""
         for worker in self._stage.workers:
             worker.process.stopped = False
+            worker.process.deafness = 0.0
         if not self._stage.workers:
             self._stage.start(self._slots[0])
         self.expire()

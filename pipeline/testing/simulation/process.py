@@ -69,7 +69,7 @@ class Process:
         """Whether it found nothing to read when it last looked."""
         self.restores = 0
         """How often it has read its state back."""
-        self.deafness = 0.0
+        self.deafness = around.rnd.choice((0.0, 0.3, 0.7))
         """How likely it is not to have heard of its group's news yet."""
         self._around = around
 
