@@ -89,8 +89,8 @@ def supervise(
 
 
 def _say(sentence: str) -> None:
-    sys.stderr.write(sentence + "\n")
-    sys.stderr.flush()
+    # Not by sys.stderr: what it could not write it would try again at exit, and fail there
+    os.write(2, f"{sentence}\n".encode())
 
 
 class _Supervisor:
