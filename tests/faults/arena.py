@@ -101,11 +101,17 @@ class Governor(Running):
     group: Callable[[], str]
     """Tells the consumer group of the moment: two at once would both govern."""
 
+    bare = False
+    """Whether it runs without a supervisor: what a test has spoiled does."""
+
     def start(self, argv: tuple[str, ...] | None = None, **env: str) -> None:
+        self.bare = argv is not None
         super().start(argv, MILEPOST_GOVERNOR_GROUP=self.group(), **env)
 
     def worker_pid(self) -> int | None:
-        """The worker's process, below its supervisor."""
+        """The worker's process, below its supervisor if it has one."""
+        if self.bare:
+            return self.pid if self.running else None
         with contextlib.suppress(psutil.NoSuchProcess):
             children = psutil.Process(self.pid).children()
             return children[0].pid if children else None
@@ -141,7 +147,7 @@ class Arena(Governed):
 
     WATCH = Witness
 
-    def __init__(self, seed: int, rate: float = 120.0) -> None:
+    def __init__(self, seed: int, rate: float = 100.0) -> None:
         ports = (unused(), unused())
         self.proxy = TcpProxy(ports[1], ports[0])
         with patch("pipeline.local.stack.Broker", lambda *a, **k: ProxiedBroker(ports, *a, **k)):
@@ -233,6 +239,7 @@ class Arena(Governed):
                 MILEPOST_BOOTSTRAP_SERVERS=self.proxied,
                 MILEPOST_TRANSACTION_TIMEOUT_MS="5000",
                 MILEPOST_GOVERNOR_SESSION_MS="3000",
+                MILEPOST_GOVERNOR_LINGER_MS="80",
             ),
             self.folder / f"governor-{slot}.log",
         )

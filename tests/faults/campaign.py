@@ -60,7 +60,7 @@ class Outcome:
 class Campaign:
     """An arena, and what happens in it."""
 
-    def __init__(self, seed: int, rate: float = 120.0) -> None:
+    def __init__(self, seed: int, rate: float = 100.0) -> None:
         self.seed = seed
         self.arena = Arena(seed, rate)
         self.outcomes: dict[str, Outcome] = defaultdict(Outcome)
@@ -152,7 +152,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000)
-    parser.add_argument("--rate", type=float, default=120.0, help="events a second")
+    parser.add_argument("--rate", type=float, default=100.0, help="events a second")
     parser.add_argument("--only", help="one kind of fault, by its name")
     parser.add_argument("--most", type=int, help="so many of each kind at most")
     parser.add_argument("--report", type=Path, default=ROOT / "reports" / "faults.md")

@@ -21,6 +21,9 @@ def _room(pid: int, size: int) -> None:
 def disk_full_for_worker(arena: Arena, roll: Random) -> None:
     """No file can be written by a worker, nor by the next one that its supervisor starts."""
     governor = arena.governors[roll.choice(SLOTS)]
+    if governor.bare:
+        governor.kill_both()
+        governor.start()
     first = until(governor.worker_pid, 30, "a worker")
     for pid in (governor.pid, first):
         _room(pid, 0)

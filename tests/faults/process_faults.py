@@ -65,8 +65,10 @@ def dies_at(point: str) -> Act:
 def dies_overlapping(arena: Arena, roll: Random) -> None:
     """A worker with more to do than one batch takes dies when one is committed."""
     governor = arena.governors[roll.choice(SLOTS)]
-    governor.kill_both()
+    arena.stop_governors()
+    sent = arena.traffic.sent
     arena.traffic.at_once(4 * LARGE)
+    until(lambda: arena.traffic.sent >= sent + 4 * LARGE, 60, "a lot to do")
     large = {"MILEPOST_GOVERNOR_BATCH_RECORDS_MAX": str(LARGE)}
     governor.start(arena.spoiled("dying.py", OVERLAPPING, "1"), **large)
     assert governor.wait() == KILLED, governor.said()
