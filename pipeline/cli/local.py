@@ -42,6 +42,7 @@ from pipeline.kafka.reading import LogReader
 from pipeline.kafka.registry import Registry
 from pipeline.local import ending
 from pipeline.local.artifacts import Artifacts
+from pipeline.local.broker import REPLICAS
 from pipeline.local.faults import LocalStackError, StackInUseError
 from pipeline.local.holding import Account, Holding
 from pipeline.local.ports import HOST, Ports, answers, http_answers
@@ -67,7 +68,13 @@ def up(
     traffic: Annotated[bool, typer.Option(help="Keep a trickle of simulated events.")] = True,
     bare: Annotated[bool, typer.Option("--bare", help="Only Kafka and the registry.")] = False,
     brokers: Annotated[
-        int, typer.Option(min=1, max=5, help="Kafka brokers; fixed at the first start.")
+        int,
+        typer.Option(
+            min=1,
+            max=5,
+            help="Kafka brokers; fixed at the first start. With three, topics have three replicas"
+            " of which two are in sync.",
+        ),
     ] = 1,
 ) -> None:
     """Start Kafka, the registry and Milepost, and keep them running until Ctrl-C."""
@@ -166,7 +173,10 @@ def _up(settings: Settings, *, traffic: bool, bare: bool, brokers: int) -> None:
         external = Addresses(settings.bootstrap_servers, settings.registry_url)
 
     def planner(where: Addresses, ports: Ports) -> Plan:
-        return Plan() if bare else plan(where, ports, settings, traffic=traffic)
+        if bare:
+            return Plan()
+        replicas = REPLICAS if external is None and brokers >= REPLICAS else 1
+        return plan(where, ports, settings, traffic=traffic, replicas=replicas)
 
     with _Shown() as shown:
         stack = LocalStack(

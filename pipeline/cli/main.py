@@ -88,6 +88,11 @@ class _Commands(LazyGroup):
         "dead-letters": Place(
             "pipeline.cli.dead_letters", "Records that could not be governed.", "commands"
         ),
+        "transactions": Place(
+            "pipeline.cli.transactions",
+            "Transactions that stay open: list them, end those that tear nothing.",
+            "commands",
+        ),
         "erp": Place("pipeline.cli.erp", "The ERP sink's outbox: look and decide.", "commands"),
     }
 

@@ -15,8 +15,19 @@ METERED: Final = ("governor", "portal", "webhook", "mailbox", "erp-sink")
 """Processes that serve metrics where `metrics_port` is set, each on a port of its own."""
 
 
-def plan(where: Addresses, ports: Ports, settings: Settings, *, traffic: bool) -> Plan:
-    """List what `milepost up` runs: first the steps in this order, then the processes."""
+def plan(
+    where: Addresses, ports: Ports, settings: Settings, *, traffic: bool, replicas: int = 1
+) -> Plan:
+    """List what `milepost up` runs: first the steps in this order, then the processes.
+
+    Args:
+        where: Kafka and the registry.
+        ports: where further ones come from.
+        settings: passed on to the processes.
+        traffic: whether simulated events keep coming.
+        replicas: of topics that do not exist yet; 1: as declared.
+
+    """
     portal = settings.portal_port or ports.choose("portal")
     webhook = settings.webhook_port or ports.choose("webhook")
     erp = ports.choose("erp")
@@ -47,8 +58,9 @@ def plan(where: Addresses, ports: Ports, settings: Settings, *, traffic: bool) -
             ready_url=health,
         )
 
+    replicated = ("--replication", str(replicas)) if replicas > 1 else ()
     steps = (
-        ours("topics", "topics", "apply"),
+        ours("topics", "topics", "apply", *replicated),
         ours("schemas", "schemas", "register"),
         ours("policy", "policy", "publish", "--unless-in-force"),
     )

@@ -18,6 +18,8 @@ from pipeline.local.processes import Command, Process
 from pipeline.local.server import Server
 
 FORMAT_S = 60.0
+REPLICAS = 3
+"""Of topics, where there are so many brokers; one fewer has to be in sync."""
 LOG4J = """\
 appender.file.type=RollingFile
 appender.file.name=file
@@ -97,8 +99,9 @@ class Broker(Server):
         log4j = LOG4J.format(log=self._logs / f"{self.name}.log")
         (self._folder / "log4j2.properties").write_text(log4j, "utf-8")
         self._format()
-        heap = ("-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20")
-        return self._java(heap, "kafka.Kafka", "server.properties")
+        heap = ("-Xms256m", "-Xmx512m") if len(self._nodes) == 1 else ("-Xms128m", "-Xmx256m")
+        collector = ("-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20")
+        return self._java((*heap, *collector), "kafka.Kafka", "server.properties")
 
     def serves(self) -> bool:
         """Tell whether clients reach it and it knows all brokers."""
@@ -140,7 +143,7 @@ class Broker(Server):
         )
 
     def _properties(self) -> str:
-        node, replicas = self.node, min(3, len(self._nodes))
+        node, replicas = self.node, min(REPLICAS, len(self._nodes))
         voters = ",".join(f"{one.id}@{HOST}:{one.controller_port}" for one in self._nodes)
         settings = {
             "process.roles": "broker,controller",

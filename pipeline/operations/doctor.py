@@ -183,13 +183,13 @@ def open_transactions(patient: Patient) -> Iterator[Finding]:
     decisions = transactions.last_decisions(patient.settings, patient.bootstrap)
     for partition in stuck:
         known = decisions.get((partition.topic, partition.number), {})
-        states = ", ".join(f"{name} {state}" for name, state in sorted(known.items()))
+        states = ", ".join(f"{name} {last.state}" for name, last in sorted(known.items()))
         yield Finding(
             f"{partition.topic}[{partition.number}] has had an open transaction at offset "
             f"{partition.stable} for over {patience_s:.0f} s (end {partition.end}); its "
             f"coordinator last wrote: {states or 'nothing that is still known'}",
             "Readers of committed records see nothing beyond that offset",
-            transactions.advice(known.values()),
+            transactions.advice(last.state for last in known.values()),
         )
 
 

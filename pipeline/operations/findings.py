@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, Final
 
 from pipeline.contract import topics as contract_topics
 from pipeline.contract.topics import Declared
 from pipeline.operations.platforms import HeldBack
 from pipeline.settings import Settings
+
+NAMED_MAX: Final = 8
 
 
 class Severity(StrEnum):
@@ -73,3 +76,10 @@ class Check:
     name: str
     run: Callable[[Patient], Iterator[Finding]]
     needs: Dependency | None = None
+
+
+def listed(items: Iterable[Any], separator: str = ", ") -> str:
+    """Names in one finding; what is more than a few is counted."""
+    texts = [str(item) for item in items]
+    more = len(texts) - NAMED_MAX
+    return separator.join(texts[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")

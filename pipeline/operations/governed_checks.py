@@ -1,30 +1,28 @@
-"""What `milepost doctor` looks for beyond servers that answer: topics, schemas, policy, governor,
-inputs that are read.
+"""What `milepost doctor` looks for beyond servers that answer: topics, schemas, policy, governor.
 
 Only reads, through the topics and the consumer group. Must never judge what a record says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 
 from pipeline.contract import codec, names
 from pipeline.governance.reasons import Reason
 from pipeline.kafka import bundles, clients, topics
-from pipeline.kafka.reading import LogReader, Span
+from pipeline.kafka.reading import LogReader
 from pipeline.kafka.registry import Registry
-from pipeline.operations.findings import Check, Dependency, Finding, Patient, Severity
+from pipeline.operations import input_checks
+from pipeline.operations.findings import Check, Dependency, Finding, Patient, Severity, listed
 
 CALL_S: Final = 10.0
 QUIET_TICKS: Final = 3
 QUIET_MS_MIN: Final = 180_000
 """A ledger that is younger than this is alive, whatever a governor's tick is."""
-UNREAD_MS: Final = 60_000
-"""How old a record may become before somebody should have read it."""
 OFFSETS: Final = "__consumer_offsets"
 """Not there before the first group is."""
 NO_COORDINATOR_YET: Final = frozenset(
@@ -36,8 +34,6 @@ NO_COORDINATOR_YET: Final = frozenset(
 )
 TRIES: Final = 10
 AGAIN_S: Final = 0.5
-NAMED_MAX: Final = 8
-"""Names in one finding; what is more is counted."""
 
 
 def topics_declared(patient: Patient) -> Iterator[Finding]:
@@ -56,14 +52,14 @@ def topics_declared(patient: Patient) -> Iterator[Finding]:
     plan = topics.plan(patient.declared, there)
     if plan.create:
         yield Finding(
-            f"Declared topics are missing: {_listed(plan.create)}",
+            f"Declared topics are missing: {listed(plan.create)}",
             "What belongs there can't be written, and the governor waits for its topics",
             "Run `milepost topics apply`",
         )
     differing = [str(change)[2:] for change in plan.changes if change.action == "configure"]
     if differing:
         yield Finding(
-            f"Topics are configured otherwise than declared: {_listed(differing, '; ')}",
+            f"Topics are configured otherwise than declared: {listed(differing, '; ')}",
             "Retention, compaction and size limits are what keeps records until they are read",
             "Run `milepost topics plan`, then `milepost topics apply`",
         )
@@ -95,7 +91,7 @@ def schemas_registered(patient: Patient) -> Iterator[Finding]:
                 )
     if missing:
         yield Finding(
-            f"Subjects lack the schema that is declared: {_listed(missing)}",
+            f"Subjects lack the schema that is declared: {listed(missing)}",
             "Nothing can be written to their topics",
             remedy,
         )
@@ -108,7 +104,7 @@ def policy_in_force(patient: Patient) -> Iterator[Finding]:
         told = bundles.newest_activations(reader) if numbers else {}
     without = [number for number in numbers if number not in told]
     if not told or without:
-        where = f"partitions {_listed(without)}" if told else "any partition"
+        where = f"partitions {listed(without)}" if told else "any partition"
         yield Finding(
             f"No policy is in force on {where}",
             "Claims wait there until somebody says who may say what",
@@ -117,7 +113,7 @@ def policy_in_force(patient: Patient) -> Iterator[Finding]:
     versions = sorted({item.version for item in told.values()})
     if len(versions) > 1:
         yield Finding(
-            f"Partitions are told to use different bundles: {_listed(versions)}",
+            f"Partitions are told to use different bundles: {listed(versions)}",
             "The same claim is judged differently from one shipment to the next",
             "Run `milepost policy status`, then publish the one that is meant again",
         )
@@ -132,7 +128,7 @@ def governor_alive(patient: Patient) -> Iterator[Finding]:
     group = patient.settings.governor_group
     owned = _owned(patient)
     if not owned or (unowned := [number for number in numbers if number not in owned]):
-        where = f"partitions {_listed(unowned)}" if owned else "any partition"
+        where = f"partitions {listed(unowned)}" if owned else "any partition"
         yield Finding(
             f"No governor runs for {where}: consumer group {group} has no member there",
             "Records come in and none is governed",
@@ -148,44 +144,10 @@ def governor_alive(patient: Patient) -> Iterator[Finding]:
     if quiet:
         since_s = (now_ms - min(last[number] for number in quiet)) // 1_000
         yield Finding(
-            f"The ledger has stood still on partitions {_listed(quiet)}, for up to {since_s} s,"
+            f"The ledger has stood still on partitions {listed(quiet)}, for up to {since_s} s,"
             " though a governor is there",
             "Each tick of the clock leaves a block, so nothing is governed there now",
             "Look into the governor's log: it says what it waits for",
-        )
-
-
-def inputs_read(patient: Patient) -> Iterator[Finding]:
-    """See whether records lie in an input that nobody has read for long."""
-    bundle = bundles.in_force(patient.settings, patient.bootstrap)
-    platforms = () if bundle is None else bundle.platforms
-    inputs = {topic.name for topic in patient.declared.inputs}
-    inputs |= {topic for row in platforms for topic in row.topics}
-    lagging = []
-    with LogReader(patient.settings, patient.bootstrap) as reader:
-        absent = sorted(topic for topic in inputs if not reader.partitions(topic))
-        places = [(topic, n) for topic in sorted(inputs) for n in reader.partitions(topic)]
-        for (topic, number), position in _positions(patient, places).items():
-            span = reader.span(topic, number)
-            unread = Span(max(position, span.start), span.end)
-            # Where transactions end there is an offset without a record
-            first = next(iter(reader.read(topic, {number: unread})), None)
-            if first is not None and patient.now_ms() - first.timestamp_ms > UNREAD_MS:
-                age_s = (patient.now_ms() - first.timestamp_ms) // 1_000
-                lagging.append(f"{topic}[{number}] at {first.offset} for {age_s} s")
-    undeclared = [topic for topic in absent if topic not in patient.declared]
-    if undeclared:
-        yield Finding(
-            f"Topics that the policy's platforms send to do not exist: {_listed(undeclared)}",
-            "What these platforms say has no way in",
-            "Declare them in topics.yaml (MILEPOST_TOPICS_FILE), run `milepost topics apply`",
-        )
-    if lagging:
-        yield Finding(
-            f"Inputs are not being read: {_listed(lagging)}",
-            "What is said there is not governed, and deadlines of its platforms wait",
-            "`milepost platforms status` names a braked platform, whose inputs rest; else look into"
-            " the governor's log",
         )
 
 
@@ -205,7 +167,7 @@ def platforms_trusted(patient: Patient) -> Iterator[Finding]:
         word = "braked" if reason == Reason.PLATFORM_BRAKED else "suspended"
         claims = sum(row.claims for row in same)
         yield Finding(
-            f"{platform} is {word} on partitions {_listed(row.partition for row in same)};"
+            f"{platform} is {word} on partitions {listed(row.partition for row in same)};"
             f" claims that wait: {claims}",
             "Its deputies stand in as if it were silent; what waits too long is dead-lettered",
             "`milepost platforms status` tells who did it and why; once the cause is repaired,"
@@ -243,30 +205,12 @@ def _owned(patient: Patient) -> set[int]:
     }
 
 
-def _positions(patient: Patient, places: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
-    """Next offset that the governor's group reads of each place; 0: it never read there."""
-    client = clients.consumer(
-        patient.settings, patient.bootstrap, patient.settings.governor_group, "earliest"
-    )
-    try:
-        committed = client.committed([TopicPartition(*place) for place in places], CALL_S)
-    finally:
-        client.close()
-    return {(item.topic, item.partition): max(item.offset, 0) for item in committed}
-
-
-def _listed(items: Iterable[Any], separator: str = ", ") -> str:
-    texts = [str(item) for item in items]
-    more = len(texts) - NAMED_MAX
-    return separator.join(texts[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
-
-
 CHECKS: Final = (
     Check("Topics are as declared", topics_declared, Dependency.KAFKA),
     Check("Schemas are registered as declared", schemas_registered, Dependency.REGISTRY),
     Check("A policy is in force on every partition", policy_in_force, Dependency.KAFKA),
     Check("A governor is at work", governor_alive, Dependency.KAFKA),
-    Check("Every input is being read", inputs_read, Dependency.KAFKA),
+    *input_checks.CHECKS,
     Check("No platform is held back", platforms_trusted, Dependency.KAFKA),
 )
 """What is examined once Kafka and the registry answer, in this order."""

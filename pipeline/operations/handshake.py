@@ -1,7 +1,7 @@
 """Which release of Kafka a broker is, from the features it says it supports.
 
 Speaks one request of Kafka's protocol, which brokers answer before anyone has logged in. Must
-never do more with a connection.
+never log in.
 """
 
 from __future__ import annotations
@@ -45,13 +45,24 @@ def release(host: str, port: int, settings: Settings) -> str:
         HandshakeError: it answers something else.
 
     """
-    with closing(_connect(host, port, settings)) as connection:
+    with closing(connect(host, port, settings)) as connection:
         request = _request()
         connection.sendall(struct.pack(">i", len(request)) + request)
-        (size,) = struct.unpack(">i", _receive(connection, 4))
-        if not 0 < size <= ANSWER_BYTES_MAX:
-            raise HandshakeError("the answer is none of Kafka's")
-        return named(_receive(connection, size))
+        return named(received(connection))
+
+
+def received(connection: socket.socket) -> bytes:
+    """One answer of a broker.
+
+    Raises:
+        OSError: the connection breaks.
+        HandshakeError: it is none.
+
+    """
+    (size,) = struct.unpack(">i", _receive(connection, 4))
+    if not 0 < size <= ANSWER_BYTES_MAX:
+        raise HandshakeError("the answer is none of Kafka's")
+    return _receive(connection, size)
 
 
 def named(answer: bytes) -> str:
@@ -71,7 +82,13 @@ def named(answer: bytes) -> str:
     return "before 3.9"
 
 
-def _connect(host: str, port: int, settings: Settings) -> socket.socket:
+def connect(host: str, port: int, settings: Settings) -> socket.socket:
+    """A connection to a broker, by TLS where the settings say so; nobody has logged in.
+
+    Raises:
+        OSError: it can't be reached, or TLS fails.
+
+    """
     connection = socket.create_connection((host, port), timeout=TIMEOUT_S)
     if settings.kafka_security_protocol not in ("SSL", "SASL_SSL"):
         return connection

@@ -10,7 +10,7 @@ import struct
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from confluent_kafka import KafkaException, TopicPartition
 
@@ -31,8 +31,18 @@ STATES = (
     "Dead",
     "PrepareEpochFence",
 )
-Decisions = dict[tuple[str, int], dict[str, str]]
-"""By topic and partition number: the last state that names it, by transactional id."""
+
+
+class Decision(NamedTuple):
+    """The last state of a transaction that names a partition."""
+
+    state: str
+    producer_id: int
+    epoch: int
+
+
+Decisions = dict[tuple[str, int], dict[str, Decision]]
+"""By topic and partition number, then by transactional id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +79,9 @@ def advice(states: Iterable[str]) -> str:
     if "Ongoing" in known:
         return (
             "End the program with that transactional id, or wait: the broker aborts it when its "
-            "own time-out has passed; if it does not, restart that partition's coordinator"
+            "own time-out has passed; `milepost transactions abort` does so at once"
         )
-    return "It was to be aborted: `kafka-transactions.sh abort` for that partition is safe"
+    return "It was to be aborted: `milepost transactions abort` for that partition is safe"
 
 
 def last_decisions(settings: Settings, bootstrap: str) -> Decisions:
@@ -104,14 +114,14 @@ def _note(found: Decisions, key: bytes | None, value: bytes | None) -> None:
         return
     # The key is a version and a string of up to 32,767 bytes.
     transactional_id = key[4:].decode("utf-8", "replace")
-    state, partitions = entry(value)
+    decision, partitions = entry(value)
     for partition in partitions:
-        found.setdefault(partition, {})[transactional_id] = state
+        found.setdefault(partition, {})[transactional_id] = decision
 
 
-def entry(value: bytes) -> tuple[str, list[tuple[str, int]]]:
-    """Read one entry of the coordinators' log: state, and the partitions it names."""
-    version, _, _, _, state = struct.unpack_from(">hqhib", value)
+def entry(value: bytes) -> tuple[Decision, list[tuple[str, int]]]:
+    """Read one entry of the coordinators' log: what it says, and of which partitions."""
+    version, producer_id, epoch, _, state = struct.unpack_from(">hqhib", value)
     at = struct.calcsize(">hqhib")
     name = STATES[state] if 0 <= state < len(STATES) else f"state {state}"
     partitions: list[tuple[str, int]] = []
@@ -124,7 +134,7 @@ def entry(value: bytes) -> tuple[str, list[tuple[str, int]]]:
         partitions += [(topic, one) for one in struct.unpack_from(f">{numbers}i", value, at)]
         at += 4 * numbers
         at += 0 if version == 0 else 1  # no tagged fields are defined
-    return name, partitions
+    return Decision(name, producer_id, epoch), partitions
 
 
 def _length(value: bytes, at: int, version: int, form: str) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from pipeline.operations import doctor, governed_checks, handshake, transactions
 from pipeline.operations.doctor import examine
 from pipeline.operations.findings import Check, Dependency, Finding, Patient, Severity
+from pipeline.operations.transactions import Decision
 from pipeline.settings import Settings
 
 NOWHERE = "127.0.0.1:1"
@@ -205,12 +206,13 @@ class TestOpenTransactions:
         old += struct.pack(">iii", 2, 3, 4) + times
         new = struct.pack(">h", 1) + head + b"\x02" + b"\x02t" + b"\x03"
         new += struct.pack(">ii", 3, 4) + b"\0" + times + b"\0"
-        expected = ("PrepareCommit", [("t", 3), ("t", 4)])
+        expected = (Decision("PrepareCommit", 7, 0), [("t", 3), ("t", 4)])
         assert transactions.entry(old) == transactions.entry(new) == expected
 
     def test_an_entry_without_partitions_is_read(self):
         head = struct.pack(">qhib", 7, 0, 15_000, 4)
-        assert transactions.entry(struct.pack(">h", 1) + head + b"\0") == ("CompleteCommit", [])
+        decision, partitions = transactions.entry(struct.pack(">h", 1) + head + b"\0")
+        assert (decision.state, partitions) == ("CompleteCommit", [])
 
     def test_a_broker_that_wrote_of_lost_markers_is_found(self, tmp_path):
         (tmp_path / "logs").mkdir()
