@@ -45,6 +45,7 @@ from pipeline.native import PURE_BECAUSE
 from pipeline.settings import Settings, SettingsError
 from pipeline.streams.lookups import ASK_AGAIN_S, Lookups
 from pipeline.streams.observing import WrongPolicy
+from pipeline.streams.quarantine import Quarantine
 from pipeline.streams.state import PartitionState
 from pipeline.streams.topology import Governed, Lacking, PolicyName, Surroundings, govern
 
@@ -153,9 +154,11 @@ class Decider:
         measure: Measure,
         inputs: Inputs,
         set_inputs: Callable[[frozenset[str]], Future[frozenset[str]]],
+        quarantine: Quarantine | None = None,
     ) -> None:
         self._surroundings = surroundings
         self._lookups = lookups
+        self._quarantine = quarantine or Quarantine()
         self._inputs = inputs
         self._set_inputs = set_inputs
         self._measure = measure
@@ -187,23 +190,36 @@ class Decider:
             lost.setdefault(gap.topic, []).append(
                 ledger.Gap(gap.first, gap.next, retention=gap.why == RETENTION)
             )
+        outputs: list[Output] = []
+        changelog: list[tuple[bytes, bytes | None]] = []
+        done = 0
         while True:
             self._wait_for_all_inputs()  # those of a bundle that this batch activates, too
-            result = govern(
-                self._surroundings,
-                part.state,
-                part.records,
-                ends=part.ends,
-                read_through=part.read_through,
-                lost=lost,
-            )
+            runs = self._quarantine.runs(self._surroundings, part)
+            run, last = runs[done], done == len(runs) - 1
+            with self._quarantine.reading(run, part):
+                result = govern(
+                    run.surroundings,
+                    part.state,
+                    run.records,
+                    ends=part.ends if last else None,
+                    read_through=part.read_through if last else None,
+                    lost=lost,
+                )
             if isinstance(result, Governed):
                 self._measure(part.partition, result)
-                outputs = [Output(*output) for output in result.outputs]
-                return Decided(outputs, result.changelog, part.state.positions)
+                outputs += [Output(*output) for output in result.outputs]
+                changelog += result.changelog
+                done += 1
+                if last:
+                    self._quarantine.survived(part)
+                    return Decided(outputs, changelog, part.state.positions)
+                continue
             deferred = await self._look_up(part, result)
-            if deferred is not None:
+            if deferred is not None and not done:
                 return deferred
+            if deferred is not None:  # half of it is decided: it can't be put back any more
+                await asyncio.sleep(deferred.seconds)
 
     async def _look_up(
         self, part: PartitionBatch[PartitionState], lacking: Lacking
@@ -322,7 +338,8 @@ def build(
     config = _lane_config(settings, bootstrap, ids[names.CONTROL], read)
     app = LaneApp(settings.governor_group, datadir=_data_dir(settings), web_enabled=False)
     lane: Lane[PartitionState] = Lane(app, config, Governing(lookups.policies, inputs), observer)
-    decider = Decider(surroundings, lookups, measure, inputs, lane.set_inputs)
+    quarantine = Quarantine(settings.state_dir / "governor", config.member)
+    decider = Decider(surroundings, lookups, measure, inputs, lane.set_inputs, quarantine)
 
     @app.agent(lane.channel)
     async def govern_batches(batches: Any) -> None:

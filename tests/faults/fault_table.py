@@ -54,6 +54,7 @@ FAULTS = [
     *(Fault(f"registry {k}", 1, 5, registry.while_running(k)) for k in registry.KINDS),
     Fault("registry wrong at start", 1, 20, registry.at_start),
     Fault("poison", 1, 20, records.poison),
+    Fault("record kills the decoder", 1, 10, records.kills_the_decoder),
     Fault("sent again days late", 1, 20, records.repeat),
     Fault("shuffled within 1,000", 1, 20, records.shuffle),
     Fault("burst", 1, 10, records.burst),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
-from arena import Arena
+from arena import SLOTS, Arena
+from deadly_record import MARK
 from governed_stack import PARTITIONS, TMS
 
 from pipeline.contract import codec, names
@@ -17,6 +19,7 @@ DEEP = b"\2" * 5_000 + b"\0"
 MANY = b"\2\x80\xe1\xeb\x17\0"
 """Thirty million items without a size, in six bytes."""
 WINDOW = 1_000
+CRASHED = 128 + signal.SIGSEGV
 
 
 class Poison(NamedTuple):
@@ -74,6 +77,20 @@ def poison(arena: Arena, roll: Random) -> None:
         fate, reason = arena.fate_of(place)
         assert fate == "dead_lettered", (place, fate)
         assert reason in reasons, (place, reason)
+
+
+def kills_the_decoder(arena: Arena, _roll: Random) -> None:
+    """A record that the decoder dies of twice goes undecoded to the dead letter; all goes on."""
+    arena.stop_governors()
+    governor, shipment = arena.governors[SLOTS[0]], arena.name()
+    event = arena.event(shipment, "DELIVERED", event_id=f"{MARK.decode()}-{shipment}")
+    value = codec.encode(event, codec.committed("raw-event"), arena.raw_id(TMS))
+    place = arena.put_stranger(TMS, arena.key(shipment), value)
+    for _ in range(2):
+        governor.start(arena.spoiled("deadly_record.py"), MILEPOST_PURE="1")
+        assert governor.wait() == CRASHED, governor.said()
+    governor.start(arena.spoiled("deadly_record.py"), MILEPOST_PURE="1")
+    assert arena.fate_of(place) == ("dead_lettered", "undecodable")
 
 
 def repeat(arena: Arena, roll: Random) -> None:
