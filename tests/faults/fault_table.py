@@ -59,13 +59,13 @@ FAULTS = [
     Fault("shuffled within 1,000", 1, 20, records.shuffle),
     Fault("burst", 1, 10, records.burst),
     Fault("clock wrong", 2, 10, host.clock_wrong),
-    Fault("disk full for a governor", 0, 5, host.disk_full_for_worker),
+    Fault("disk full for a governor", 1, 5, host.disk_full_for_worker),
     Fault("disk full for the sinks", 1, 5, host.disk_full_for_sinks),
     Fault("retention runs out", 1, 5, logs.retention_runs_out),
     Fault("cold start, static", 1, 250, restarts.cold_start("static")),
     Fault("cold start, dynamic", 1, 250, restarts.cold_start("dynamic")),
     Fault("rolling restart, static", 1, 50, restarts.rolling("static")),
     Fault("rolling restart, dynamic", 0, 50, restarts.rolling("dynamic")),
-    Fault("input idle beyond its offsets", 0, 1, logs.input_stays_idle),
+    Fault("input idle beyond its offsets", 1, 1, logs.input_stays_idle),
 ]
 """In the order of the short run; the last one needs time to have passed."""
