@@ -298,6 +298,14 @@ class OptionNode(Node):
         self.other.write(out, value)
 
 
+def read_block(source: Source) -> i64:
+    """How many items the next block of an array or map has; 0 ends it."""
+    count: i64 = read_long(source)
+    if count < 0 or count > source.end - source.at:
+        raise UnusualError
+    return count
+
+
 class ArrayNode(Node):
     """`array`."""
 
@@ -306,15 +314,10 @@ class ArrayNode(Node):
 
     def read(self, source: Source) -> object:
         found: list[object] = []
-        count: i64 = read_long(source)
-        item = self.item
-        while count != 0:
-            if count < 0 or count > source.end - source.at:
-                raise UnusualError
-            while count > 0:
-                found.append(item.read(source))
-                count -= 1
-            count = read_long(source)
+        item, count = self.item, read_block(source)
+        while count > 0:
+            found.append(item.read(source))
+            count = count - 1 or read_block(source)
         return found
 
     def write(self, out: BytesWriter, value: object) -> None:
@@ -336,16 +339,11 @@ class MapNode(Node):
 
     def read(self, source: Source) -> object:
         found: dict[str, object] = {}
-        count: i64 = read_long(source)
-        item = self.item
-        while count != 0:
-            if count < 0 or count > source.end - source.at:
-                raise UnusualError
-            while count > 0:
-                name = read_bytes(source).decode("utf-8")
-                found[name] = item.read(source)
-                count -= 1
-            count = read_long(source)
+        item, count = self.item, read_block(source)
+        while count > 0:
+            name = read_bytes(source).decode("utf-8")
+            found[name] = item.read(source)
+            count = count - 1 or read_block(source)
         return found
 
     def write(self, out: BytesWriter, value: object) -> None:

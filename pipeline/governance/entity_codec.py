@@ -24,7 +24,7 @@ from pipeline.governance.occurrence import NO_STOP
 STATE_VERSION: Final = 2
 _FIELDS_OF_VERSION_1: Final = 19
 _UNSAID: Final[tuple[Any, ...]] = (None, "UNRECOGNISED", [], {})
-_NOT_KEPT: Final = frozenset({"attributes", "account", "entity_type", "entity_id"})
+NOT_KEPT: Final = frozenset({"attributes", "account", "entity_type", "entity_id"})
 """Fields of a claim that nothing asks for once it is placed; a held one is still whole in `raw`."""
 
 
@@ -242,9 +242,7 @@ def _load_held(plain: list[Any]) -> Held:
 
 def _said(body: Any) -> dict[str, Any]:
     said = {
-        name: value
-        for name, value in body.items()
-        if value not in _UNSAID and name not in _NOT_KEPT
+        name: value for name, value in body.items() if value not in _UNSAID and name not in NOT_KEPT
     }
     if body["stop"] is not None:
         said["stop"] = _dump_stop(body["stop"])

@@ -7,8 +7,8 @@ claim with a deadline; a step that can't succeed sends it to the dead letter. Fr
 on, nothing depends on the order of arrival: `standing.judge` is a function of the set of claims,
 and what changes the entity's own facts has every claim judged again.
 
-The partition's clock is data: it moves only by `reach`, after the records that were read up to it.
-Same records, state, policy and clock: same outcome, byte for byte.
+The partition's clock is data: what it lets happen is in `expiring`, after the records that were
+read up to it. Same records, state, policy and clock: same outcome, byte for byte.
 """
 
 from __future__ import annotations
@@ -31,33 +31,28 @@ from pipeline.governance.identity import (
     partition_of,
     reference_key,
 )
-from pipeline.governance.links import hear_link, tell
-from pipeline.governance.outputs import Record, Telling, Transition, Verdict, link_record
+from pipeline.governance.links import hear_link
+from pipeline.governance.outputs import Record, Telling, Verdict, link_record
 from pipeline.governance.placement import Ended, Placed, RefusedError, Wait, locate
 from pipeline.governance.policy import Platform, Policy
 from pipeline.governance.reasons import Reason
 from pipeline.governance.references import event_key, note, owner_of
 from pipeline.governance.rejudging import (
+    follow_up,
     newer,
-    rejudge,
     reopen,
     replaced_row,
     send_on,
     settled_as,
 )
 from pipeline.governance.settlement import (
-    BY_CLOCK,
-    EXPIRING,
     DeadLetter,
     Reroute,
     Work,
-    bury,
     settle,
 )
 from pipeline.governance.vocabulary import Disposition, EntityType, LinkKind, Role
 
-EXPIRES_AS: Final = {Reason.AWAITING_TARGET.value: Reason.RETRACTION_TARGET_UNKNOWN}
-"""Reasons of dead letters that differ from what was waited for."""
 INCOMPLETE_MAX: Final = 20
 _ENTITY_TYPES: Final = frozenset(kind.value for kind in EntityType)
 
@@ -207,87 +202,6 @@ def opened(work: Work, key: str) -> Entity:
         reopen(work, entity, cause)
         follow_up(work, entity, cause)
     return entity
-
-
-def reach(work: Work, entity: Entity) -> None:
-    """Let the clock act on an entity with a deadline that has passed: deputies stand in, waits end.
-
-    Deadlines act one after the other, each at its own time: how far the clock moves at once makes
-    no difference.
-
-    Args:
-        work: its clock has moved.
-        entity: changed in place.
-
-    """
-    work.touched[entity.key] = entity
-    until, moment = work.time, work.since
-    acted: set[tuple[int, int]] = set()
-    while True:
-        waiting = (item for item in entity.deadlines() if item not in acted)
-        due = min(waiting, default=None)
-        if due is None or due[0] > until.newest:
-            break
-        acted.add(due)
-        moment = max(moment, due[0])
-        work.time = until.at(moment)
-        _expire(work, entity)
-        rejudge(work, entity, BY_CLOCK)
-    work.time = until
-    follow_up(work, entity, BY_CLOCK)
-
-
-def _expire(work: Work, entity: Entity) -> None:
-    """What falls due at the clock."""
-    for held in [held for held in entity.held if held.deadline <= work.clock]:
-        entity.held.remove(held)
-        reason = EXPIRES_AS.get(held.reason, Reason(held.reason))
-        row = _clock_row(entity, held.claim, Disposition.DEAD_LETTERED, reason)
-        work.transitions.append(row)
-        _waited_in_vain(work, entity, held.claim, reason)
-    newest = work.time.newest
-    for occurrence in list(entity.occurrences.values()):
-        due = [
-            spoken
-            for spoken in occurrence.voices()
-            if spoken.deadline is not None and spoken.deadline <= newest
-        ]
-        if due:
-            _fall_due(work, entity, occurrence, due)
-
-
-def _fall_due(work: Work, entity: Entity, occurrence: Occurrence, due: list[Spoken]) -> None:
-    kind = work.policy.catalogue.get(occurrence.event_type)
-    for spoken in due:
-        claim, reason = spoken.claim, Reason(spoken.reason)
-        if reason in EXPIRING:
-            if (spoken.deadline or 0) > work.clock:
-                continue
-            row = _clock_row(entity, claim, Disposition.DEAD_LETTERED, reason, occurrence)
-            work.transitions.append(row)
-            occurrence.drop(spoken)
-            _waited_in_vain(work, entity, claim, reason)
-        elif kind is None:
-            unknown = Reason.UNKNOWN_EVENT_TYPE
-            row = _clock_row(entity, claim, Disposition.OVERRULED, unknown, occurrence)
-            work.transitions.append(row)
-            spoken.fate, spoken.reason = Disposition.OVERRULED.value, unknown.value
-            spoken.deadline = None
-    if kind is not None and occurrence.spoken:
-        settle(work, entity, occurrence, kind, BY_CLOCK)
-    entity.prune(occurrence)
-
-
-def _waited_in_vain(work: Work, entity: Entity, claim: Claim, reason: Reason) -> None:
-    entity.unsee(claim)
-    bury(work, entity, claim, reason, f"waited until its deadline: {reason.value}")
-
-
-def follow_up(work: Work, entity: Entity, cause: int, hops: int = 0) -> None:
-    """What a change of the entity means for its other claims and for linked entities."""
-    rejudge(work, entity, cause)
-    telling = Telling(hops, work.clock, work.partition, cause)
-    work.links += tell(work.policy, entity, telling)
 
 
 def _judge(work: Work, arrival: Arrival, body: RawEvent, seq: int) -> Verdict:
@@ -551,28 +465,6 @@ def _complete(work: Work, entity: Entity, origin: Origin) -> None:
 
 def _origin_text(origin: Origin) -> str:
     return f"{origin.topic}/{origin.partition}/{origin.offset}"
-
-
-def _clock_row(
-    entity: Entity,
-    claim: Claim,
-    after: Disposition,
-    reason: Reason,
-    occurrence: Occurrence | None = None,
-) -> Transition:
-    """The row of a claim whose wait is over."""
-    return Transition(
-        claim.seq,
-        BY_CLOCK,
-        Disposition.HELD.value,
-        after.value,
-        reason.value,
-        entity=entity.key,
-        event_type="" if occurrence is None else occurrence.event_type,
-        milestone_id="" if occurrence is None else occurrence.milestone_id,
-        platform=claim.body["platform"],
-        claim=claim.body["event_id"],
-    )
 
 
 def _verdict(

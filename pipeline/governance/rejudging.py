@@ -16,7 +16,8 @@ from pipeline.governance.facts import replan
 from pipeline.governance.flow import Stage
 from pipeline.governance.hearing import hear, speaks
 from pipeline.governance.identity import REFERENCE
-from pipeline.governance.outputs import Transition
+from pipeline.governance.links import tell
+from pipeline.governance.outputs import Telling, Transition
 from pipeline.governance.placement import (
     Ended,
     Placed,
@@ -33,6 +34,13 @@ from pipeline.governance.vocabulary import Disposition
 
 UNSEEN: Final = frozenset({Reason.PLATFORM_SUSPENDED.value, Reason.PLATFORM_BRAKED.value})
 """Reasons to hold a claim before anybody has looked at what it says."""
+
+
+def follow_up(work: Work, entity: Entity, cause: int, hops: int = 0) -> None:
+    """What a change of the entity means for its other claims and for linked entities."""
+    rejudge(work, entity, cause)
+    telling = Telling(hops, work.clock, work.partition, cause)
+    work.links += tell(work.policy, entity, telling)
 
 
 def rejudge(work: Work, entity: Entity, cause: int) -> None:

@@ -10,10 +10,11 @@ from itertools import islice
 
 from pipeline.governance.alerts import AlertKind, alert
 from pipeline.governance.facts import replan
-from pipeline.governance.kernel import follow_up, opened
+from pipeline.governance.kernel import opened
 from pipeline.governance.outputs import Record, Verdict
 from pipeline.governance.policy import Policy
 from pipeline.governance.reasons import Reason
+from pipeline.governance.rejudging import follow_up
 from pipeline.governance.settlement import Work
 from pipeline.governance.vocabulary import ControlKind, Disposition
 

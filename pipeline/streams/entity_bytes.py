@@ -39,10 +39,16 @@ _TEXTS: Final = (
 )
 _NUMBERS: Final = ("occurred", "occurred_offset_minutes", "recorded", "sequence", "amount")
 _LISTS: Final = ("stop", "reference", "quantity", "orders", "stops", "references", "shipments")
-"""Fields of a claim that are kept, by how they are written; their order never changes."""
-_FIRST_NUMBER: Final = len(_TEXTS)
-_FIRST_LIST: Final = _FIRST_NUMBER + len(_NUMBERS)
-_FIELDS: Final = (*_TEXTS, *_NUMBERS, *_LISTS)
+"""Fields of a claim that are kept, by how they are written. Their places are stored: new ones come
+last, and raise the version."""
+_FIRST_NUMBER: Final = 64
+_FIRST_LIST: Final = 128
+KEPT: Final = {
+    first + place: name
+    for first, fields in ((1, _TEXTS), (_FIRST_NUMBER, _NUMBERS), (_FIRST_LIST, _LISTS))
+    for place, name in enumerate(fields)
+}
+"""Fields of a claim by the place under which they are stored."""
 _SILENT: Final = cast("dict[str, Any]", raw_event())
 
 
@@ -312,16 +318,14 @@ def _write_body(out: BytesWriter, body: RawEvent | None) -> None:
         out.append(255)
         return
     record = cast("dict[str, Any]", body)
-    place = 0
-    for name in _FIELDS:
-        place += 1
+    for place, name in KEPT.items():
         value = record[name]
         if value is None or value == _SILENT[name]:
             continue
         out.append(u8(place))
-        if place <= _FIRST_NUMBER:
+        if place < _FIRST_NUMBER:
             _text(out, value)
-        elif place <= _FIRST_LIST:
+        elif place < _FIRST_LIST:
             write_long(out, value)
         else:
             _json(out, entity_codec.dump_field(name, value))
@@ -337,10 +341,10 @@ def _read_body(source: Source) -> RawEvent | None:
     body = raw_event()
     record = cast("dict[str, Any]", body)
     while place:
-        name = _FIELDS[place - 1]
-        if place <= _FIRST_NUMBER:
+        name = KEPT[place]
+        if place < _FIRST_NUMBER:
             record[name] = _read_text(source)
-        elif place <= _FIRST_LIST:
+        elif place < _FIRST_LIST:
             record[name] = int(read_long(source))
         else:
             record[name] = entity_codec.load_field(name, _read_json(source))

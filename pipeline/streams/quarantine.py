@@ -3,7 +3,8 @@
 Some bytes end the process that decodes them, and would end every one that is started anew. So a
 worker notes what it is about to decide. If it dies of that, the next one first reads those records
 one by one, and notes each; the record that it dies of then goes undecoded to the dead letter from
-the third start on. Being killed from outside costs no record anything but to be read once more.
+the third start on. A kill from outside costs a record no more than to be read once more, unless it
+comes within the microseconds in which that record is read alone.
 
 The note lies in memory that is mapped to a file: it costs no call and survives the process, not the
 machine. Without such a file (a full disk) everything works but this. Must never judge a record.

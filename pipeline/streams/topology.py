@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from pipeline.contract import codec, headers, names
 from pipeline.contract.codec import Schema
-from pipeline.governance import kernel, ledger, steering
+from pipeline.governance import expiring, kernel, ledger, steering
 from pipeline.governance.bounds import ID_CHARACTERS_MAX
 from pipeline.governance.identity import REFERENCE, entity_key, partition_of
 from pipeline.governance.ledger import BLOCK_RECORDS_MAX, InputRange
@@ -258,7 +258,7 @@ def _govern_block(
             state.schedule(entity)
         state.time = work.time = time = state.read(time)
         for entity in state.due():
-            kernel.reach(work, entity)
+            expiring.reach(work, entity)
         for entity in state.silent(functools.partial(kernel.lasting, work.policy)):
             kernel.forget(work, entity)
     if work.activated:

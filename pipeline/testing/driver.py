@@ -7,7 +7,7 @@ going round. Must never reach Kafka.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pipeline.contract import codec, names
 from pipeline.contract.codec import Schema
@@ -26,7 +26,7 @@ from pipeline.streams.topology import (
     govern,
 )
 
-_SCHEMAS = {
+SCHEMA_IDS: Final = {
     "raw-event": 1,
     "link": 2,
     "control": 3,
@@ -35,13 +35,15 @@ _SCHEMAS = {
     "decision-block": 6,
     "alert": 7,
 }
-_WRITTEN = {
+"""Registry ids in memory, by schema."""
+WRITTEN_AS: Final = {
     names.APPROVED: "approved-milestone",
     names.ENTITY_STATUS: "entity-status",
     names.DECISIONS: "decision-block",
     names.LINKS: "link",
     names.ALERTS: "alert",
 }
+"""Schema of each topic that a worker writes."""
 _ROUNDS_MAX = 100
 
 
@@ -91,7 +93,7 @@ class TopologyDriver:
         self.states = [PartitionState(number) for number in range(partitions)]
         self.changelog: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
         """What is kept of it, by partition."""
-        self.raw_schema_id = _SCHEMAS["raw-event"]
+        self.raw_schema_id = SCHEMA_IDS["raw-event"]
         self.inputs: dict[tuple[str, int], list[DriverRecord]] = {}
         """Everything that was appended, by topic and partition."""
         self._waiting: dict[int, list[DriverRecord]] = {}
@@ -183,7 +185,7 @@ class TopologyDriver:
 
     def records(self, topic: str) -> list[dict[str, Any]]:
         """Everything on a governed topic, decoded, in order of production."""
-        schema = codec.committed(_WRITTEN[topic])
+        schema = codec.committed(WRITTEN_AS[topic])
         return [
             codec.decode(output.value or b"", schema)
             for output in self.outputs
@@ -206,7 +208,7 @@ class TopologyDriver:
 
     def _control(self, number: int, kind: ControlKind, at_ms: int, **told: Any) -> None:
         record = {"kind": kind.value, "partition": number, **told}
-        value = codec.encode(record, codec.committed("control"), _SCHEMAS["control"])
+        value = codec.encode(record, codec.committed("control"), SCHEMA_IDS["control"])
         self._append(names.CONTROL, number, str(number).encode(), value, None, at_ms)
 
     def _append(
@@ -283,7 +285,7 @@ class TopologyDriver:
             group="test",
             policies=self.policies,
             schemas=self._schemas,
-            ids={topic: _SCHEMAS[name] for topic, name in _WRITTEN.items()},
+            ids={topic: SCHEMA_IDS[name] for topic, name in WRITTEN_AS.items()},
             inputs=inputs,
             record_bytes_max=262_144,
             cloudevents=self._cloudevents,
@@ -297,7 +299,7 @@ class TopologyDriver:
     def _look_up(self, lacking: Lacking) -> None:
         if not lacking.schemas:
             raise RuntimeError(f"the test lacks {lacking}")
-        by_id = {number: name for name, number in _SCHEMAS.items()}
+        by_id = {number: name for name, number in SCHEMA_IDS.items()}
         for topic, number in lacking.schemas:
             name = by_id.get(number)
             known = name is not None and name == _input_schema(topic)

@@ -18,15 +18,14 @@ from pathlib import Path
 from unittest.mock import patch
 
 import psutil
-import yaml
 from governed_stack import Governed, until
 from paced_traffic import PacedTraffic
+from posting_rules import write_posting_rules
 from proxied_broker import ProxiedBroker
 from tcp_proxy import TcpProxy
 from witness import Witness
 
 from pipeline.contract import codec
-from pipeline.contract.names import data_root
 from pipeline.local.ports import http_answers, unused
 from pipeline.local.processes import Command, Process
 from pipeline.local.stack import LocalStack
@@ -174,7 +173,7 @@ class Arena(Governed):
             "erp-sink",
             *("sink", "erp"),
             MILEPOST_ERP_URL=self.erp_url,
-            MILEPOST_POLICY_DIR=str(self._posting_rules()),
+            MILEPOST_POLICY_DIR=str(write_posting_rules(self.folder / "policy")),
         )
         self.traffic = PacedTraffic(self, seed, rate)
 
@@ -318,20 +317,6 @@ class Arena(Governed):
     def _run(self, name: str, *arguments: str, **env: str) -> Running:
         log = self.folder / f"{name}.log"
         return Running(name, (*MILEPOST, "run", *arguments), self.environment(**env), log)
-
-    def _posting_rules(self) -> Path:
-        """The shipped rules, with waits short enough for a test."""
-        folder, shipped = self.folder / "policy", data_root() / "policy"
-        folder.mkdir()
-        (folder / "catalogue.yaml").write_bytes((shipped / "catalogue.yaml").read_bytes())
-        content = yaml.safe_load((shipped / "erp-postings.yaml").read_text())
-        content["endpoints"][0] |= {
-            "timeout": "PT2S",
-            "settles_after": "PT1S",
-            "backoff": {"first": "PT0.1S", "most": "PT1S"},
-        }
-        (folder / "erp-postings.yaml").write_text(yaml.safe_dump(content))
-        return folder
 
     def erp_is_up(self) -> None:
         until(lambda: http_answers(f"{self.erp_url}/summary"), 30, "the ERP")

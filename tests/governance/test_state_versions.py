@@ -12,11 +12,14 @@ from test_links import say, story
 from worlds import HOUR_MS, POLICY, START_MS, stop
 
 from pipeline.contract import names
+from pipeline.governance.claims import raw_event
+from pipeline.governance.entity_codec import NOT_KEPT
+from pipeline.streams import entity_bytes
 from pipeline.streams.entity_bytes import dump, load
 from pipeline.streams.state import PartitionState
 from pipeline.testing.driver import TopologyDriver
 
-VERSIONS = ("v1", "v2")
+VERSIONS = ("v1", "v2", "v3")
 """Changelogs of one partition, `state-VERSION.jsonl`, as each version left it: a tender, deputies,
 a charge, a retraction, and a claim that waits. One entry a line: key and value, in base64."""
 STOPPED_MS = START_MS + 5 * HOUR_MS + 600_000
@@ -85,3 +88,11 @@ def test_a_newer_version_is_refused(driver):
     changelog[b"acme/shipment/S1"] = written[:16] + bytes([99]) + written[17:]
     with pytest.raises(ValueError, match="version 99"):
         list(PartitionState.restore(0, changelog).entities())
+
+
+def test_every_field_of_a_raw_event_is_kept_or_named_as_not_kept():
+    """A field that is added to the schema and not here would be gone after a restart."""
+    body = raw_event()
+    kept = set(entity_bytes.KEPT.values())
+    assert kept | NOT_KEPT == body.keys()
+    assert not kept & NOT_KEPT

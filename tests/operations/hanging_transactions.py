@@ -73,3 +73,13 @@ def finished(bootstrap, topic, name, end):
     producer.produce(topic, b"whole", partition=0)
     producer.flush(20)
     getattr(producer, end)(20)
+
+
+def begun(bootstrap, name):
+    """A producer whose transaction has one record on the topic of its own name, and stays open."""
+    producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": name, "linger.ms": 0})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(name, b"open")
+    producer.flush(20)
+    return producer

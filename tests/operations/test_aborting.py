@@ -4,9 +4,8 @@ import contextlib
 import uuid
 
 import pytest
-from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
-from hanging_transactions import append, finished, verify
+from hanging_transactions import append, begun, finished, verify
 
 from pipeline.operations import aborting, markers, transactions
 from pipeline.operations.aborting import Hanging, NotAbortedError
@@ -53,13 +52,7 @@ def hang(stack, topic, end):
 
 
 def test_what_is_still_undecided_is_ended_by_its_coordinator(stack, topic):
-    producer = Producer(
-        {"bootstrap.servers": stack.bootstrap, "transactional.id": topic, "linger.ms": 0}
-    )
-    producer.init_transactions(20)
-    producer.begin_transaction()
-    producer.produce(topic, b"open")
-    producer.flush(20)
+    producer = begun(stack.bootstrap, topic)
     (one,) = found(stack, topic)
     assert (one.transactional_id, one.state, one.offset, one.safe) == (topic, "Ongoing", 0, True)
     aborting.abort(settings(), stack.bootstrap, one)

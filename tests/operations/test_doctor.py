@@ -13,6 +13,7 @@ import uuid
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from hanging_transactions import begun
 
 from pipeline.operations import doctor, governed_checks, handshake, transactions
 from pipeline.operations.doctor import examine
@@ -158,13 +159,7 @@ class TestOpenTransactions:
 
     @pytest.fixture
     def producer(self, stack, topic):
-        producer = Producer(
-            {"bootstrap.servers": stack.bootstrap, "transactional.id": topic, "linger.ms": 0}
-        )
-        producer.init_transactions(20)
-        producer.begin_transaction()
-        producer.produce(topic, b"open")
-        producer.flush(20)
+        producer = begun(stack.bootstrap, topic)
         yield producer
         with contextlib.suppress(Exception):
             producer.abort_transaction(20)

@@ -18,32 +18,18 @@ from pipeline.governance.policy import Policy
 from pipeline.kafka.errors import RegistryUnavailableError, UnreachableError
 from pipeline.streams.lookups import Lookups, Unusable
 from pipeline.streams.topology import PolicyName
+from pipeline.testing.driver import SCHEMA_IDS, WRITTEN_AS
 
 DECLARED: Final = frozenset(topic.name for topic in load().inputs)
-IDS: Final = {
-    "raw-event": 1,
-    "link": 2,
-    "control": 3,
-    "approved-milestone": 4,
-    "entity-status": 5,
-    "decision-block": 6,
-    "alert": 7,
-}
 LATE_ID: Final = 8
 """Raw events are written with this one before the registry knows it."""
-WRITTEN: Final = {
-    names.APPROVED: IDS["approved-milestone"],
-    names.ENTITY_STATUS: IDS["entity-status"],
-    names.DECISIONS: IDS["decision-block"],
-    names.LINKS: IDS["link"],
-    names.ALERTS: IDS["alert"],
-}
+WRITTEN: Final = {topic: SCHEMA_IDS[name] for topic, name in WRITTEN_AS.items()}
 FIRST, LATER = "one", "two"
 """Versions of the bundle."""
 NEWCOMER: Final = "carrier-nova"
 """A platform that only the later bundle knows, with a topic of its own."""
 _BRAKE: Final = {"run": 3, "window": 8, "ratio": 0.6}
-_NAMED: Final = {number: name for name, number in IDS.items()} | {LATE_ID: "raw-event"}
+_NAMED: Final = {number: name for name, number in SCHEMA_IDS.items()} | {LATE_ID: "raw-event"}
 _BY_TOPIC: Final = {names.LINKS: "link", names.CONTROL: "control"}
 
 
@@ -108,7 +94,7 @@ class Knowledge:
         self._answer()
         name = _BY_TOPIC.get(subject.removesuffix("-value"), "raw-event")
         late = {LATE_ID} if self.registered and name == "raw-event" else set()
-        return frozenset({IDS[name]} | late)
+        return frozenset({SCHEMA_IDS[name]} | late)
 
     def schema(self, number: int) -> dict[str, Any] | None:
         """Definition with this id.

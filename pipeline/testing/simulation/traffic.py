@@ -9,10 +9,10 @@ from typing import Final
 
 from pipeline.contract import codec, names
 from pipeline.governance.identity import partition_of
-from pipeline.testing.driver import key_of
+from pipeline.testing.driver import SCHEMA_IDS, key_of
 from pipeline.testing.simulation.claims import Author, spoiled
 from pipeline.testing.simulation.events import Event, Stage
-from pipeline.testing.simulation.knowledge import IDS, LATE_ID, LATER, policies
+from pipeline.testing.simulation.knowledge import LATE_ID, LATER, policies
 from pipeline.testing.simulation.log import Transaction
 
 _UNKNOWN_ID: Final = 999
@@ -54,13 +54,13 @@ class Platforms:
         topic = min(policy.platforms[event["platform"]].topics)
         text = key_of(policy, event)
         key = text.encode()
-        number = LATE_ID if rnd.random() < 0.03 else IDS["raw-event"]
+        number = LATE_ID if rnd.random() < 0.03 else SCHEMA_IDS["raw-event"]
         value: bytes | None = codec.encode(event, codec.committed("raw-event"), number)
         partition = partition_of(key, stage.broker.partitions)
         if rnd.random() < 0.06:
             partition = rnd.randrange(stage.broker.partitions)
         if rnd.random() < (0.9 if event["platform"] == self._mad else self._spoils):
-            value = spoiled(rnd, value or b"", (*IDS.values(), _UNKNOWN_ID))
+            value = spoiled(rnd, value or b"", (*SCHEMA_IDS.values(), _UNKNOWN_ID))
             key = rnd.choice((key, b"", b"acme", b"\xff/x/y"))
             topic = rnd.choice((*[topic] * 6, names.raw_topic("carriers"), names.REKEYED))
         transaction = None

@@ -22,9 +22,9 @@ from pipeline.lane.model import RecordBatch
 from pipeline.streams.governor import Decider, Governing, Inputs
 from pipeline.streams.state import PartitionState
 from pipeline.streams.topology import Governed, Surroundings
+from pipeline.testing.driver import SCHEMA_IDS
 from pipeline.testing.simulation.knowledge import (
     DECLARED,
-    IDS,
     WRITTEN,
     Knowledge,
     SimulatedLookups,
@@ -200,7 +200,7 @@ def _tick(partition: int) -> Tick:
 def control(kind: ControlKind, partition: int, **told: Any) -> bytes:
     """Value of a control record."""
     record = {"kind": kind.value, "partition": partition, **told}
-    return codec.encode(record, codec.committed("control"), IDS["control"])
+    return codec.encode(record, codec.committed("control"), SCHEMA_IDS["control"])
 
 
 def _measure(partition: int, governed: Governed) -> None:

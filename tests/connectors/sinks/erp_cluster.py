@@ -11,15 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from erp_process import ErpProcess
+from posting_rules import write_posting_rules
 
 from connectors.sinks.database import database_url, open_outbox
 from connectors.sinks.engines import reading_only
 from connectors.sinks.erp_intake import epochs_in_force
 from connectors.sinks.outbox_desk import entries, summary
 from pipeline.contract import codec
-from pipeline.contract.names import APPROVED, data_root, subject
+from pipeline.contract.names import APPROVED, subject
 from pipeline.contract.topics import load as declared_topics
 from pipeline.governance.identity import entity_key
 from pipeline.kafka import clients, topics
@@ -62,20 +62,7 @@ class ErpCluster:
         self._producer.init_transactions(30)
 
     def _policy(self) -> Path:
-        """The shipped rules with waits short enough for a test."""
-        folder = self.folder / "policy"
-        folder.mkdir()
-        shipped = data_root() / "policy"
-        (folder / "catalogue.yaml").write_bytes((shipped / "catalogue.yaml").read_bytes())
-        content = yaml.safe_load((shipped / "erp-postings.yaml").read_text())
-        content["endpoints"][0] |= {
-            "timeout": "PT2S",
-            "settles_after": "PT1S",
-            "backoff": {"first": "PT0.1S", "most": "PT1S"},
-            **self.endpoint,
-        }
-        (folder / "erp-postings.yaml").write_text(yaml.safe_dump(content))
-        return folder
+        return write_posting_rules(self.folder / "policy", **self.endpoint)
 
     endpoint: dict[str, Any] = {}  # noqa: RUF012  a subclass of one test says otherwise
 
