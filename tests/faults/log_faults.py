@@ -45,6 +45,7 @@ def input_stays_idle(arena: Arena, _roll: Random) -> None:
         asking.close()
     for slot in SLOTS:
         arena.governors[slot].kill_worker()
+    arena.heal()  # a worker that another fault left without a supervisor is started by nobody else
     arena.fate_of(begin_to_idle(arena))
 
 
