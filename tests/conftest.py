@@ -1,4 +1,4 @@
-"""Fixtures for all tests: the Kafka and registry that tests marked `kafka` share."""
+"""Fixtures for all tests: the Kafka, registry and PostgreSQL that they share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from postgres_cluster import BINARIES, MISSING, PostgresCluster
 
 from pipeline.local.stack import LocalStack
 
@@ -68,6 +69,19 @@ def stack(
     folder = tmp_path_factory.mktemp("stack")
     with LocalStack(folder, cache_dir=Path(cache) if cache else None) as local:
         yield Stack(local.bootstrap, local.registry_url)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresCluster]:
+    """A PostgreSQL server that the tests share; each makes databases of its own there."""
+    if BINARIES is None:
+        pytest.skip(MISSING)
+    cluster = PostgresCluster()
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.close()
 
 
 def _external() -> Stack:

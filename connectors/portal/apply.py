@@ -6,6 +6,7 @@ Records in, rows out, in the caller's transaction. Must never know Kafka's clien
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -249,12 +250,15 @@ def _write_names(connection: Connection, heads: dict[Key, _Head]) -> None:
         some = key_columns.in_(told_anew[start : start + 200])
         connection.execute(delete(table).where(some, table.c.kind != PART_KIND))
     rows = [_name_row(key, name) for key, head in heads.items() for name in head.names]
-    connection.execute(upsert(connection.dialect, table).on_conflict_do_nothing(), rows)
+    if rows:  # a name without letter or digit has no form that is looked for
+        connection.execute(upsert(connection.dialect, table).on_conflict_do_nothing(), rows)
 
 
-def _name_row(key: Key, name: tuple[str, str, str]) -> dict[str, str]:
+def _name_row(key: Key, name: tuple[str, str, str]) -> dict[str, Any]:
     token, kind, value = name
+    row = orjson.dumps((*key, *name))
     return {
+        "digest": hashlib.blake2b(row, digest_size=16).digest(),
         "token": token,
         "tenant": key.tenant,
         "entity_type": key.type,

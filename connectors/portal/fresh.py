@@ -11,6 +11,12 @@ from pipeline.web.app import Health
 UNHEARD_MS_MAX: Final = 20_000
 """A sink that has not been heard of for longer is taken to be away."""
 
+AWAY: Final = "store-away"
+"""Kind of problem while the database does not answer."""
+STORE_AWAY: Final = views.Freshness(
+    verified_at=None, stale=True, why="The portal's database does not answer."
+)
+
 _CAUSES: Final = {
     "Kafka": "Kafka does not answer",
     "The schema registry": "The schema registry does not answer",

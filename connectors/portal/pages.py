@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from fastapi import FastAPI, Query, Request, Response
 from starlette.responses import RedirectResponse
 
-from connectors.portal import story, views
+from connectors.portal import fresh, story, views
 from connectors.portal.desk import Desk
 from connectors.portal.times import utc
 from connectors.portal.wording import readable
@@ -100,7 +100,10 @@ def mount(app: FastAPI, desk: Desk) -> None:
     def error_page(request: Request, problem: Problem) -> Response | None:
         if request.url.path.startswith(("/api", "/static")):
             return None
-        return draw(request, "problem.html", status=problem.status, problem=problem)
+        known = fresh.STORE_AWAY if problem.kind == fresh.AWAY else None
+        return draw(
+            request, "problem.html", status=problem.status, problem=problem, freshness=known
+        )
 
     app.state.error_page = error_page
 

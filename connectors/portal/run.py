@@ -11,10 +11,10 @@ import threading
 from collections.abc import AsyncIterator, Callable
 
 import structlog
-from fastapi import FastAPI
-from sqlalchemy.exc import SQLAlchemyError
+from fastapi import FastAPI, Request, Response
+from sqlalchemy import exc
 
-from connectors.portal import api, pages, tables
+from connectors.portal import api, fresh, pages, tables
 from connectors.portal.desk import Desk
 from connectors.portal.live import Live
 from connectors.portal.published import PublishedWording
@@ -27,6 +27,7 @@ from pipeline.telemetry.endpoints import exposed
 from pipeline.telemetry.metrics import Metrics
 from pipeline.web.app import Application, Health, build_app
 from pipeline.web.headers import hosts_allowed
+from pipeline.web.problems import Problem, answer
 from pipeline.web.server import serve
 
 _log = structlog.get_logger(__name__)
@@ -53,7 +54,7 @@ def build_portal(
     def health() -> Health:
         try:
             return desk.health()
-        except SQLAlchemyError as error:
+        except exc.SQLAlchemyError as error:
             return Health("failing", {"store": str(error).partition("\n")[0]})
 
     @contextlib.asynccontextmanager
@@ -74,10 +75,24 @@ def build_portal(
         tags=api.TAGS,
         measured=None if metrics is None else ("portal", metrics),
     )
+    for outage in (exc.OperationalError, exc.InterfaceError, exc.TimeoutError):
+        app.add_exception_handler(outage, _store_away)
     live = Live(desk.store, app.stop)
     app.include_router(api.routes(desk, live))
     pages.mount(app, desk)
     return app
+
+
+def _store_away(request: Request, error: Exception) -> Response:
+    _log.warning("portal store can't be read", error=str(error).partition("\n")[0])
+    away = Problem(
+        503,
+        fresh.AWAY,
+        "The portal's database does not answer",
+        "Nothing is lost: what was published is shown again as soon as it answers.",
+        headers={"Retry-After": "5"},
+    )
+    return answer(request, away)
 
 
 def run_portal(

@@ -194,6 +194,7 @@ class Store:
                 names.c.entity_type.in_(SHOWN),
                 *self._of(names.c.tenant, tenant),
             )
+            .order_by(names.c.token)
             .limit(SEARCHED_MAX)
             .subquery()
         )

@@ -5,7 +5,8 @@ Must never know Kafka's clients: records and progress come in as values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -89,14 +90,14 @@ class StoreWriter:
             {"topic": topic, "partition": partition, "read_to": 0, "behind": 0}
             for topic, partition in partitions
         ]
-        with self._engine.begin() as connection:
+        with self._turn() as connection:
             tables.bind_cluster(connection, cluster_id, self._url)
             new = upsert(connection.dialect, tables.reading).on_conflict_do_nothing()
             connection.execute(new, rows)
 
     def claim(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Progress]:
         """Take partitions over from whoever applied them before."""
-        with self._engine.begin() as connection:
+        with self._turn() as connection:
             claims = tables.applied.claim(connection, partitions)
         return {at: Progress(claim) for at, claim in claims.items()}
 
@@ -109,7 +110,7 @@ class StoreWriter:
 
         """
         moved: list[tuple[Progress, Claim]] = []
-        with self._engine.begin() as connection:
+        with self._turn() as connection:
             for at, progress in partitions.items():
                 if progress.news:
                     moved.append((progress, self._move(connection, at, progress)))
@@ -147,7 +148,7 @@ class StoreWriter:
         """Apply a record that had been set aside and can be decoded by now."""
         table = tables.unreadable
         milestones, statuses = ([arrived], []) if arrived.topic == APPROVED else ([], [arrived])
-        with self._engine.begin() as connection:
+        with self._turn() as connection:
             apply(connection, milestones, statuses, self._clock_ms())
             connection.execute(
                 delete(table).where(
@@ -170,6 +171,13 @@ class StoreWriter:
                     index_elements=[table.c.id], set_={name: new.excluded[name] for name in names}
                 )
             )
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[Connection]:
+        """A transaction that waits for those of other writers first."""
+        with self._engine.begin() as connection:
+            tables.take_turn(connection)
+            yield connection
 
     def _move(self, connection: Connection, at: TopicPartition, progress: Progress) -> Claim:
         """Move one position; returns the claim as it will be once committed."""

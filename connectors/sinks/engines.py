@@ -8,15 +8,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from connectors.protocols import ConfigurationError
 
 BUSY_MS: Final = 10_000
-"""How long a writer waits for another before SQLite gives up."""
+"""How long a writer waits for another before the database gives up."""
 _READS: Final = "milepost_reads"
+_POSTGRESQL: Final = "postgresql"
+_REACHING: Final = {
+    "application_name": "milepost",
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""How soon libpq takes a server that answers nothing for gone, where the URL does not say."""
+_SESSION: Final = {
+    "lock_timeout": f"{BUSY_MS}ms",
+    "idle_in_transaction_session_timeout": "30s",
+    "statement_timeout": "60s",
+}
+"""A process that freezes in a transaction must not keep the others from writing for ever."""
 
 
 def open_engine(url: str, setting: str) -> Engine:
@@ -33,8 +49,10 @@ def open_engine(url: str, setting: str) -> Engine:
     """
     try:
         parsed = make_url(url)
+        if parsed.get_backend_name() == _POSTGRESQL:
+            return _open_postgresql(parsed, setting)
         if parsed.get_backend_name() != "sqlite":
-            return create_engine(url, pool_pre_ping=True)
+            raise ConfigurationError(f"{setting} has to name a SQLite or PostgreSQL database")
     except ArgumentError:
         raise ConfigurationError(
             f"{setting} is no URL of a database: give one such as sqlite:////data/store.sqlite or "
@@ -42,10 +60,14 @@ def open_engine(url: str, setting: str) -> Engine:
         ) from None
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"{setting} needs the Python package {error.name}: install it beside Milepost"
+            f"{setting} needs the Python package {error.name}: install milepost[postgresql]"
         ) from None
-    if parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    return _open_sqlite(parsed)
+
+
+def _open_sqlite(url: URL) -> Engine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url)
 
     @event.listens_for(engine, "connect")
@@ -63,6 +85,42 @@ def open_engine(url: str, setting: str) -> Engine:
     return engine
 
 
+def _open_postgresql(url: URL, setting: str) -> Engine:
+    if url.drivername == _POSTGRESQL:
+        url = url.set(drivername="postgresql+psycopg")
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED",  # who has waited for another's lock sees what it wrote
+        connect_args={k: v for k, v in _REACHING.items() if k not in url.query},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise ConfigurationError(
+                f"{setting} names a database of encoding {encoding}, which can't hold every name: "
+                "create it with ENCODING 'UTF8'"
+            )
+        connection.autocommit = True
+        for name, value in _SESSION.items():
+            connection.execute(f"SET {name} = '{value}'")
+        # A commit that is told must be durable, whatever is set for the server; stricter may stay
+        connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', false)"
+            " WHERE current_setting('synchronous_commit') = 'off'"
+        )
+        connection.autocommit = False
+
+    return engine
+
+
 def reading_only(engine: Engine) -> Engine:
-    """The same database for transactions that only read: no busy writer keeps them waiting."""
+    """The same database for transactions that only read: no busy writer keeps them waiting.
+
+    What one transaction reads is of one moment.
+    """
+    if engine.dialect.name == _POSTGRESQL:
+        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return engine.execution_options(**{_READS: True})

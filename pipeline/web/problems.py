@@ -82,18 +82,20 @@ def bad_value(field: str, detail: str, remedy: str) -> Problem:
     )
 
 
+def answer(request: Request, problem: Problem) -> Response:
+    """A problem as whoever asked can read it: a page for a browser, else the document."""
+    draw: ErrorPage | None = request.app.state.error_page
+    if draw is not None and "text/html" in request.headers.get("accept", ""):
+        return draw(request, problem) or problem.response()
+    return problem.response()
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of the application with a problem document.
 
     Browsers get a page instead, where the application has set `app.state.error_page`.
     """
     app.state.error_page = None
-
-    def answer(request: Request, problem: Problem) -> Response:
-        draw: ErrorPage | None = app.state.error_page
-        if draw is not None and "text/html" in request.headers.get("accept", ""):
-            return draw(request, problem) or problem.response()
-        return problem.response()
 
     @app.exception_handler(Problem)
     async def problem(request: Request, error: Problem) -> Response:

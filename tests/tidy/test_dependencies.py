@@ -37,7 +37,8 @@ def declared(requirements: list[str]) -> set[str]:
 
 
 RUN = declared(PROJECT["dependencies"])
-TEST = declared(PROJECT["optional-dependencies"]["test"])
+EXTRAS = PROJECT["optional-dependencies"]
+TEST = (declared(EXTRAS["test"]) | declared(EXTRAS["postgresql"])) - {"milepost"}
 
 
 def imported(sources) -> dict[str, str]:
@@ -142,4 +143,4 @@ def needed(root: str, extras: set[str]) -> list[str]:
             found.add(other)
             asked = re.match(r"[\w.-]+\s*\[([\w,\s-]+)\]", requirement)
             waiting.append((other, set(re.split(r"[,\s]+", asked[1])) if asked else set()))
-    return sorted(found)
+    return sorted(found - {root})  # one extra may contain another

@@ -38,7 +38,7 @@ def until(condition, seconds=60.0, what="the condition"):
 class PortalCluster:
     """The portal's topics and schemas, a tenant of this test's own, and its sink."""
 
-    def __init__(self, bootstrap, registry_url, folder):
+    def __init__(self, bootstrap, registry_url, folder, url):
         self.bootstrap = bootstrap
         self.registry_url = registry_url
         self.folder = folder
@@ -48,6 +48,7 @@ class PortalCluster:
             "MILEPOST_REGISTRY_URL": registry_url,
             "MILEPOST_STATE_DIR": str(folder),
             "MILEPOST_PORTAL_GROUP": f"portal-{self.tenant}",
+            "MILEPOST_PORTAL_DATABASE_URL": url,
         }
         self.settings = load(self.environment)
         self.url = tables.database_url(self.settings)

@@ -85,7 +85,9 @@ def test_a_customer_reads_no_persons_name_and_staff_do(site, tmp_path, path):
     site.add(*turns(site.now))
     assert not [name for name in PERSONAL if name in site.ask(path).text]
 
-    for_staff = PortalSite(tmp_path, MILEPOST_PORTAL_STAFF="true")
+    for_staff = PortalSite(
+        tmp_path, MILEPOST_PORTAL_STAFF="true", MILEPOST_PORTAL_DATABASE_URL=site.url
+    )
     answer = for_staff.ask(path).text
     for_staff.close()
     assert [name for name in PERSONAL if name in answer] == list(PERSONAL)

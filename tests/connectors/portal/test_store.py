@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import queue
 import random
+import threading
 
 import pytest
 from portal_records import ATLANTA, HOUR, MINUTE, T0, approved, check, entity_status
@@ -20,11 +22,6 @@ from pipeline.governance.identity import Key, entity_key
 
 SHIPMENT = Key("acme", "shipment", "SHP-1001")
 NOW = T0 + 24 * HOUR
-
-
-@pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'portal.sqlite'}"
 
 
 @pytest.fixture
@@ -92,7 +89,7 @@ def test_every_revision_is_kept_and_the_newest_is_current(writer, store, url):
     assert store.find("shipment", "SHP-1001", None).status == "delivered"
 
 
-def test_applying_twice_or_in_another_order_changes_nothing(tmp_path):
+def test_applying_twice_or_in_another_order_changes_nothing(new_store):
     records = [
         approved(seq=1),
         approved(seq=2, revision=2),
@@ -101,7 +98,7 @@ def test_applying_twice_or_in_another_order_changes_nothing(tmp_path):
     ]
     contents = []
     for seed in range(6):
-        url = f"sqlite:///{tmp_path / str(seed)}.sqlite"
+        url = new_store()
         engine = tables.open_writer(url)
         writer = StoreWriter(engine, url, lambda: NOW)
         batches = [[item] for item in arrived(*records)]
@@ -330,15 +327,116 @@ def test_a_database_that_cannot_be_used_is_told_with_a_remedy(tmp_path):
         tables.open_reader(f"sqlite:///{tmp_path / 'folder.sqlite'}")
 
 
-def test_commits_are_durable_by_the_databases_own_account(url, writer):
+@pytest.mark.parametrize(
+    ("new_store", "ask", "due"),
+    [
+        ("sqlite", "PRAGMA", {"journal_mode": "wal", "synchronous": 2, "busy_timeout": BUSY_MS}),
+        (
+            "postgresql",
+            "SHOW",
+            {
+                "fsync": "on",
+                "synchronous_commit": "on",
+                "lock_timeout": f"{BUSY_MS // 1_000}s",
+                "idle_in_transaction_session_timeout": "30s",
+                "statement_timeout": "1min",
+                "transaction_isolation": "read committed",
+            },
+        ),
+    ],
+    indirect=["new_store"],
+)
+def test_commits_are_durable_and_nobody_waits_for_ever_by_the_databases_own_account(url, ask, due):
     engine = tables.open_writer(url)
     with engine.connect() as connection:
-        found = [
-            connection.execute(text(f"PRAGMA {name}")).scalar_one()
-            for name in ("journal_mode", "synchronous", "busy_timeout")
-        ]
+        found = {name: connection.execute(text(f"{ask} {name}")).scalar_one() for name in due}
     engine.dispose()
-    assert found == ["wal", 2, BUSY_MS]
+    assert found == due
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["A\0B", "\u1f57" * 200, "\U0001f4e6" * 200, "".join(map(chr, range(0x20000, 0x200C8)))],
+    ids=["with a NUL", "longer in capitals", "four bytes a letter", "of rare letters"],
+)
+def test_whatever_a_partner_calls_a_thing_is_kept_and_found(writer, store, name):
+    written = name.upper()  # as a rule of its platform may have it
+    reference = {"kind": name, "scope": "", "value": name[::-1]}
+    put(writer, approved(entity_id=written, references=[reference], source_event_id=name))
+    put(writer, entity_status(entity_id=written, references=[reference], linked=[]))
+    found = store.find("shipment", written, None)
+    assert found.status == "shipped"
+    assert [r.record["entity_id"] for r in store.revisions(found.key)] == [written]
+    if "B" in written:  # whoever types it leaves out what can't be seen
+        assert [hit.head.key for hit in store.search("ab", 5)] == [found.key]
+
+
+def test_names_are_in_the_order_of_their_letters_numbers_everywhere(writer, store):
+    for name in ("a-1", "B-1", "\u00c4-1"):
+        put(
+            writer, approved(entity_id=name, references=[{"kind": "PO", "scope": "", "value": "1"}])
+        )
+    assert [hit.head.key.id for hit in store.search("1", 5)] == ["B-1", "a-1", "\u00c4-1"]
+    assert [hit.head.key.id for hit in store.search("a", 5)] == ["a-1"]
+
+
+def test_two_sinks_write_the_same_entities_at_once_and_neither_fails(url, store):
+    """One has the approved records, the other the status: rows of both in any order."""
+    names = [f"SHP-{number}" for number in range(12)]
+    failed = []
+
+    def write(records, seed):
+        engine = tables.open_writer(url)
+        chance = random.Random(seed)
+        try:
+            for _ in range(15):
+                put(StoreWriter(engine, url, lambda: NOW), *chance.sample(records, len(records)))
+        except Exception as error:  # noqa: BLE001  of a thread; told below
+            failed.append(error)
+        finally:
+            engine.dispose()
+
+    sinks = [
+        threading.Thread(target=write, args=(records, seed))
+        for seed, records in enumerate(
+            ([approved(entity_id=n) for n in names], [entity_status(entity_id=n) for n in names])
+        )
+    ]
+    for sink in sinks:
+        sink.start()
+    for sink in sinks:
+        sink.join(60)
+    assert failed == []
+    assert len(store.recent(50)) == len(names)
+    assert store.newest_change() == 2 * 15 * len(names)
+
+
+def test_many_that_find_no_store_create_one(new_store):
+    url = new_store()
+    opened = queue.SimpleQueue()
+
+    def come():
+        try:
+            tables.open_reader(url).dispose()
+        except Exception as error:  # noqa: BLE001  of a thread; told below
+            opened.put(error)
+        else:
+            opened.put("opened")
+
+    coming = [threading.Thread(target=come) for _ in range(6)]
+    for one in coming:
+        one.start()
+    for one in coming:
+        one.join(60)
+    assert [opened.get() for _ in coming] == ["opened"] * 6
+
+
+def test_a_reader_waits_for_no_writer_and_sees_what_was_committed(url, writer, store):
+    put(writer, approved(seq=1))
+    with writer._turn() as connection:
+        connection.execute(tables.entity.update().values(status="lost"))
+        assert store.find("shipment", "SHP-1001", None).status == "shipped"
+    assert store.find("shipment", "SHP-1001", None).status == "lost"
 
 
 def test_progress_is_complete_up_to_the_question_once_the_answer_was_read():
