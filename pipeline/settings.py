@@ -152,7 +152,9 @@ class Settings(BaseModel):
 
     # Sinks
     portal_database_url: str | None = Field(
-        None, description="SQLAlchemy URL of the portal's store. Empty: SQLite in the state dir"
+        None,
+        description="URL of the portal's store, SQLite or postgresql+psycopg://USER:PASSWORD@HOST/"
+        "NAME. Empty: SQLite in the state dir",
     )
     portal_group: str = Field(
         "milepost-portal",
