@@ -5,6 +5,7 @@ For commands, bundles and checks. Must never join a consumer group or commit an 
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,6 +25,7 @@ _STALL_S = 30.0
 _FETCH = 2_000
 _NEWEST = 16
 _SETTLE_S = 30.0
+_LOOK_S = 1.0
 _ASK_S = 0.02
 _LEADER_S = 10.0
 
@@ -79,6 +81,8 @@ class LogReader:
             **{"enable.partition.eof": True, "fetch.wait.max.ms": 5},
         )
         self._partitions: dict[str, list[int]] = {}
+        self._open: dict[tuple[str, int], tuple[int, float]] = {}
+        """What ends of partitions stand still below their logs', and since when."""
 
     def __enter__(self) -> Self:
         return self
@@ -140,13 +144,45 @@ class LogReader:
         """Where a partition starts, and its end of now, once every transaction in it is decided.
 
         A transaction ends on each of its partitions at another moment: who compares two topics
-        needs all that was appended to both.
+        needs all that was appended to both. Several that stay open are waited for together.
 
         Raises:
             UndecidedError: a transaction stays open for longer than the limit.
             UnreachableError: no broker answers.
 
         """
+        end = self._written(topic, partition)
+        began, looked = time.monotonic(), False
+        while True:
+            found = self.span(topic, partition)
+            if found.end >= end:
+                self._open.pop((topic, partition), None)
+                return Span(found.start, end)
+            if time.monotonic() > self._still_since(topic, partition, found.end) + limit_s:
+                raise UndecidedError(topic, partition, found)
+            if not looked and time.monotonic() > began + _LOOK_S:
+                looked = True
+                self._look_around()
+            time.sleep(_ASK_S)
+
+    def _still_since(self, topic: str, partition: int, end: int) -> float:
+        """Since when a partition's stable end is known to stand where it stands now."""
+        known = self._open.get((topic, partition))
+        if known is None or known[0] != end:
+            known = self._open[topic, partition] = (end, time.monotonic())
+        return known[1]
+
+    def _look_around(self) -> None:
+        """Note all partitions with an open transaction: whoever asks for them waits less."""
+        for topic, numbers in self._partitions.items():
+            for number in numbers:
+                with contextlib.suppress(UnreachableError):
+                    stable = self.span(topic, number).end
+                    if stable < self._written(topic, number):
+                        self._still_since(topic, number, stable)
+
+    def _written(self, topic: str, partition: int) -> int:
+        """Where a partition ends now, open transactions included."""
         if self._watermarks is None:
             self._watermarks = clients.consumer(
                 self._settings,
@@ -155,15 +191,7 @@ class LogReader:
                 "earliest",
                 **{"isolation.level": "read_uncommitted"},
             )
-        end = self._asked(self._watermarks, topic, partition).end
-        until = time.monotonic() + limit_s
-        while True:
-            found = self.span(topic, partition)
-            if found.end >= end:
-                return Span(found.start, end)
-            if time.monotonic() > until:
-                raise UndecidedError(topic, partition, found)
-            time.sleep(_ASK_S)
+        return self._asked(self._watermarks, topic, partition).end
 
     def since(self, topic: str, partition: int, time_ms: int) -> int:
         """Offset of the first record appended at or after a time, ms UTC; the end if none was.

@@ -7,6 +7,7 @@ nothing is known any more, is left alone: an abort would make half of it visible
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaException
@@ -15,12 +16,14 @@ from pipeline.kafka import clients
 from pipeline.operations import markers, transactions
 from pipeline.operations.handshake import HandshakeError
 from pipeline.operations.markers import Owner
-from pipeline.operations.transactions import Decision, Decisions
+from pipeline.operations.transactions import Entry, Stuck
 from pipeline.settings import Settings
 
 CALL_S: Final = 30.0
 _ABORTED: Final = frozenset({"PrepareAbort", "CompleteAbort"})
+_COMMITTED: Final = "PrepareCommit"
 _UNDECIDED: Final = "Ongoing"
+_SKEW_MS: Final = 1_000
 
 
 class NotAbortedError(Exception):
@@ -56,19 +59,17 @@ def hanging(
         KafkaException: no broker answers.
 
     """
-    stuck = transactions.stuck(settings, bootstrap, patience_s, wait)
-    decisions: Decisions = {}
-    if stuck:
-        decisions = transactions.last_decisions(settings, bootstrap)
-    found: list[Hanging] = []
-    for one in stuck:
-        known = decisions.get((one.topic, one.number), {})
-        owners: list[Owner | None] = [*_owners(settings, bootstrap, one.topic, one.number)]
-        for owner in owners or [None]:
-            name, state = _last(known, owner)
-            offset = one.stable if owner is None else owner.offset
-            found.append(Hanging(one.topic, one.number, offset, owner, name, state))
-    return found
+    fates = [
+        fate
+        for one in transactions.stuck(settings, bootstrap, patience_s, wait)
+        for fate in _fates(settings, bootstrap, one)
+    ]
+    if fates:
+        skew_ms = _skew_ms(settings, bootstrap)
+        for written in transactions.entries(settings, bootstrap):
+            for fate in fates:
+                fate.note(written, skew_ms)
+    return [fate.found() for fate in fates]
 
 
 def abort(settings: Settings, bootstrap: str, one: Hanging) -> None:
@@ -80,7 +81,7 @@ def abort(settings: Settings, bootstrap: str, one: Hanging) -> None:
     """
     if not one.safe or one.owner is None:
         known = f"its coordinator last wrote {one.state}" if one.state else "nothing is known of it"
-        raise NotAbortedError(f"{known}: {transactions.advice([one.state] if one.state else [])}")
+        raise NotAbortedError(f"{known}: {transactions.advice(one.state)}")
     try:
         if one.state == _UNDECIDED:
             # The coordinator aborts what a former producer of that name left open
@@ -93,12 +94,59 @@ def abort(settings: Settings, bootstrap: str, one: Hanging) -> None:
         raise NotAbortedError(f"it could not be ended: {error}") from None
 
 
-def _last(known: dict[str, Decision], owner: Owner | None) -> tuple[str, str]:
-    """Transactional id and state of an open transaction; empty where the log is about another."""
-    for name, last in known.items():
-        if owner is not None and (last.producer_id, last.epoch) == owner[:2]:
-            return name, last.state
-    return "", ""
+@dataclass(slots=True)
+class _Fate:
+    """What the coordinators' log says of a transaction that is open on a partition.
+
+    A producer's transactions follow each other under one epoch, so a commit is this one's if it
+    was decided after its first record. Once its coordinator gives a transaction up, by time-out or
+    for a new producer of that name, it writes that under the next epoch.
+    """
+
+    place: Stuck
+    owner: Owner | None
+    begun_ms: int
+    """When its first record was appended there; 0: nobody knows."""
+    name: str = ""
+    state: str = ""
+
+    def note(self, written: Entry, skew_ms: int) -> None:
+        """Take in the next entry of the log."""
+        decision, owner = written.decision, self.owner
+        if owner is None or decision.producer_id != owner.producer_id or self.state == _COMMITTED:
+            return
+        if (self.place.topic, self.place.number) not in written.partitions:
+            return
+        before = decision.state == _COMMITTED and decision.at_ms + skew_ms < self.begun_ms
+        if decision.epoch == owner.epoch:
+            self.name, self.state = written.transactional_id, "" if before else decision.state
+        elif decision.epoch > owner.epoch and self.state == _UNDECIDED:
+            self.state = "" if decision.state == _UNDECIDED else decision.state
+
+    def found(self) -> Hanging:
+        """What is known of it."""
+        offset = self.place.stable if self.owner is None else self.owner.offset
+        return Hanging(
+            self.place.topic, self.place.number, offset, self.owner, self.name, self.state
+        )
+
+
+def _skew_ms(settings: Settings, bootstrap: str) -> int:
+    """How far two brokers' clocks may be apart; one broker has one clock."""
+    brokers = clients.metadata(clients.admin(settings, bootstrap), bootstrap).brokers
+    return 0 if len(brokers) == 1 else _SKEW_MS
+
+
+def _fates(settings: Settings, bootstrap: str, one: Stuck) -> list[_Fate]:
+    owners = _owners(settings, bootstrap, one.topic, one.number)
+    if not owners:
+        return [_Fate(one, None, 0)]
+    return [
+        _Fate(
+            one, owner, transactions.begun(settings, bootstrap, one.topic, one.number, owner.offset)
+        )
+        for owner in owners
+    ]
 
 
 def _owners(settings: Settings, bootstrap: str, topic: str, number: int) -> list[Owner]:

@@ -20,9 +20,10 @@ from confluent_kafka import OFFSET_END, TIMESTAMP_LOG_APPEND_TIME, KafkaExceptio
 from pipeline.contract.yaml_lines import InvalidFileError
 from pipeline.kafka import clients
 from pipeline.kafka.errors import UnreachableError
+from pipeline.kafka.reading import UndecidedError
 from pipeline.kafka.registry import credentials, trusted
-from pipeline.operations import governed_checks, handshake, kernel_form, transactions
-from pipeline.operations.findings import Check, Dependency, Finding, Patient, Severity
+from pipeline.operations import aborting, governed_checks, handshake, kernel_form, transactions
+from pipeline.operations.findings import Check, Dependency, Finding, Patient, Severity, listed
 from pipeline.settings import SettingsError
 
 GROUP = "milepost-doctor"
@@ -34,6 +35,7 @@ LISTEN_S = 2.0
 REACH_S = 5.0
 DISK_BYTES_MIN = 1_000_000_000
 MARKER_LOSS = re.compile(r"likely deleted already and hence can be skipped")
+PARTITION = re.compile(r"([\w.-]+)-(\d+)(?=[,)\s])")
 
 
 @dataclass(slots=True)
@@ -91,6 +93,14 @@ def _run(check: Check, patient: Patient) -> list[Finding]:
                 "See that all brokers run and try again; on a cluster with access lists, have "
                 "its owner grant DESCRIBE on the cluster and the topics",
                 Severity.UNREACHABLE,
+            )
+        ]
+    except UndecidedError as error:
+        return [
+            Finding(
+                f"{check.name}: this could not be checked ({error})",
+                "What was to be checked is not known",
+                "End that transaction first, see *No transaction stays open*",
             )
         ]
     except UnreachableError as error:
@@ -161,35 +171,49 @@ def broker_releases(patient: Patient) -> Iterator[Finding]:
 
 
 def lost_markers(patient: Patient) -> Iterator[Finding]:
-    """See whether a local broker wrote that it skipped commit markers."""
-    for path in sorted((patient.settings.state_dir / "logs").glob("kafka-*.log")):
+    """See whether a local broker wrote that it skipped commit markers of topics that exist."""
+    skipped: dict[Path, list[str]] = {}
+    for path in sorted((patient.settings.state_dir / "logs").glob("kafka-*.log*")):
         with path.open(encoding="utf-8", errors="replace") as log:
-            count = sum(MARKER_LOSS.search(line) is not None for line in log)
-        if count:
+            skipped[path] = [line for line in log if MARKER_LOSS.search(line)]
+    if not any(skipped.values()):
+        return
+    there = _topics(patient)
+    for path, lines in skipped.items():
+        named = {partition for line in lines for partition in PARTITION.findall(line)}
+        known = sorted({topic for topic, _ in named if there is None or topic in there})
+        if known:
             yield Finding(
-                f"A broker skipped {count} transaction markers, says {path}",
-                "Unless those topics were deleted, transactions were left open or torn",
-                "Look whether the topics named there still exist; if so stop the workers, "
-                "run `milepost verify`, and move to Kafka 4.2.1",
+                f"A broker skipped transaction markers for {listed(known)}, says {path}",
+                "These topics are there, so transactions were left open or torn"
+                if there is not None
+                else "Unless those topics were deleted, transactions were left open or torn",
+                "Stop the workers, run `milepost verify`, see `milepost transactions list`, and "
+                "move to Kafka 4.2.1",
             )
+
+
+def _topics(patient: Patient) -> frozenset[str] | None:
+    """Names of all topics; None if no broker answers."""
+    client = clients.consumer(patient.settings, patient.bootstrap, GROUP, "latest")
+    try:
+        return frozenset(client.list_topics(timeout=REACH_S).topics)
+    except KafkaException:
+        return None
+    finally:
+        client.close()
 
 
 def open_transactions(patient: Patient) -> Iterator[Finding]:
     """See whether a partition's last stable offset stands still below its end."""
     patience_s = patient.settings.transaction_timeout_ms / 1_000 + 2
-    stuck = transactions.stuck(patient.settings, patient.bootstrap, patience_s, patient.wait)
-    if not stuck:
-        return
-    decisions = transactions.last_decisions(patient.settings, patient.bootstrap)
-    for partition in stuck:
-        known = decisions.get((partition.topic, partition.number), {})
-        states = ", ".join(f"{name} {last.state}" for name, last in sorted(known.items()))
+    for one in aborting.hanging(patient.settings, patient.bootstrap, patience_s, patient.wait):
+        last = f"{one.transactional_id} {one.state}" if one.state else "nothing that is still known"
         yield Finding(
-            f"{partition.topic}[{partition.number}] has had an open transaction at offset "
-            f"{partition.stable} for over {patience_s:.0f} s (end {partition.end}); its "
-            f"coordinator last wrote: {states or 'nothing that is still known'}",
+            f"{one.topic}[{one.partition}] has had an open transaction at offset {one.offset} for "
+            f"over {patience_s:.0f} s; its coordinator last wrote: {last}",
             "Readers of committed records see nothing beyond that offset",
-            transactions.advice(last.state for last in known.values()),
+            transactions.advice(one.state),
         )
 
 

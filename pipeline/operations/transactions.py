@@ -6,20 +6,22 @@ never end a transaction.
 
 from __future__ import annotations
 
+import contextlib
 import struct
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from confluent_kafka import KafkaException, TopicPartition
 
 from pipeline.kafka import clients
+from pipeline.kafka.errors import UnreachableError
+from pipeline.kafka.reading import read_to_end
 from pipeline.settings import Settings
 
 GROUP = "milepost-doctor"
 LOG = "__transaction_state"
-READ_S = 30.0
+READ_S = 10.0
 
 STATES = (
     "Empty",
@@ -39,10 +41,16 @@ class Decision(NamedTuple):
     state: str
     producer_id: int
     epoch: int
+    at_ms: int = 0
+    """When its coordinator wrote it, ms UTC."""
 
 
-Decisions = dict[tuple[str, int], dict[str, Decision]]
-"""By topic and partition number, then by transactional id."""
+class Entry(NamedTuple):
+    """One entry of the coordinators' log."""
+
+    transactional_id: str
+    decision: Decision
+    partitions: list[tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,55 +76,47 @@ def stuck(
     return [one for one in after if stood[one.topic, one.number] == one.stable]
 
 
-def advice(states: Iterable[str]) -> str:
-    """Say what to do about a partition, given the last states that name it."""
-    known = set(states)
-    if not known or known & {"PrepareCommit", "CompleteCommit"}:
-        return (
-            "Do not abort it: its commit may be decided, and an abort would tear it. Stop the "
-            "workers, keep the data, and run `milepost verify` to see which outputs are concerned"
-        )
-    if "Ongoing" in known:
+def advice(state: str) -> str:
+    """Say what to do about a transaction that stays open, given its last state."""
+    if state in {"PrepareAbort", "CompleteAbort"}:
+        return "It was to be aborted: `milepost transactions abort` for that partition is safe"
+    if state == "Ongoing":
         return (
             "End the program with that transactional id, or wait: the broker aborts it when its "
             "own time-out has passed; `milepost transactions abort` does so at once"
         )
-    return "It was to be aborted: `milepost transactions abort` for that partition is safe"
+    return (
+        "Do not abort it: its commit may be decided, and an abort would tear it. Stop the "
+        "workers, keep the data, and run `milepost verify` to see which outputs are concerned"
+    )
 
 
-def last_decisions(settings: Settings, bootstrap: str) -> Decisions:
-    """Read the coordinators' log: what was decided last for each partition.
+def entries(settings: Settings, bootstrap: str) -> Iterator[Entry]:
+    """The coordinators' log up to its end of now; nothing of what can't be read.
 
-    Empty if the log can't be read, as on clusters whose owners keep it to themselves.
+    What concerns one transactional id is in order.
     """
-    consumer = _consumer(settings, bootstrap, "read_uncommitted", **{"enable.partition.eof": True})
-    found: Decisions = {}
+    with contextlib.suppress(UnreachableError):
+        for record in read_to_end(settings, bootstrap, LOG):
+            if record.key and record.value:
+                # The key is a version and a string of up to 32,767 bytes.
+                name = record.key[4:].decode("utf-8", "replace")
+                yield Entry(name, *entry(record.value))
+
+
+def begun(settings: Settings, bootstrap: str, topic: str, number: int, offset: int) -> int:
+    """When the record at an offset was appended, ms UTC; 0: it can't be read."""
+    consumer = _consumer(settings, bootstrap, "read_uncommitted")
     try:
-        numbers = list(consumer.list_topics(LOG, timeout=10).topics[LOG].partitions)
-        consumer.assign([TopicPartition(LOG, number, 0) for number in numbers])
-        ended: set[int | None] = set()
-        deadline = time.monotonic() + READ_S
-        while len(ended) < len(numbers) and time.monotonic() < deadline:
-            for record in consumer.consume(1_000, 1.0):
-                if record.error() is not None:
-                    ended.add(record.partition())
-                else:
-                    _note(found, _bytes(record.key()), _bytes(record.value()))
+        consumer.assign([TopicPartition(topic, number, offset)])
+        record = consumer.poll(READ_S)
     except KafkaException:
-        return {}
+        return 0
     finally:
         consumer.close()
-    return found
-
-
-def _note(found: Decisions, key: bytes | None, value: bytes | None) -> None:
-    if not key or not value:
-        return
-    # The key is a version and a string of up to 32,767 bytes.
-    transactional_id = key[4:].decode("utf-8", "replace")
-    decision, partitions = entry(value)
-    for partition in partitions:
-        found.setdefault(partition, {})[transactional_id] = decision
+    if record is None or record.error() is not None or record.offset() != offset:
+        return 0
+    return max(0, int(record.timestamp()[1]))
 
 
 def entry(value: bytes) -> tuple[Decision, list[tuple[str, int]]]:
@@ -134,7 +134,8 @@ def entry(value: bytes) -> tuple[Decision, list[tuple[str, int]]]:
         partitions += [(topic, one) for one in struct.unpack_from(f">{numbers}i", value, at)]
         at += 4 * numbers
         at += 0 if version == 0 else 1  # no tagged fields are defined
-    return Decision(name, producer_id, epoch), partitions
+    (at_ms,) = struct.unpack_from(">q", value, at)
+    return Decision(name, producer_id, epoch, at_ms), partitions
 
 
 def _length(value: bytes, at: int, version: int, form: str) -> tuple[int, int]:
@@ -190,7 +191,3 @@ def _consumer(
     return clients.consumer(
         settings, bootstrap, GROUP, "earliest", **{"isolation.level": isolation}, **overrides
     )
-
-
-def _bytes(value: Any) -> bytes | None:
-    return value if isinstance(value, bytes) else None

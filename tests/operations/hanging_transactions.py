@@ -9,9 +9,11 @@ import struct
 
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+from governed_stack import until
 
 PRODUCE, VERSION = 0, 7
 TRANSACTIONAL = 0x10
+NOT_LEADER = 6
 VERIFICATION = "transaction.partition.verification.enable"
 
 
@@ -42,6 +44,17 @@ def text(content):
 
 def append(bootstrap, topic, name, producer_id, epoch, sequence):
     """Append a record of a transaction to partition 0; the error code of the broker."""
+    said = []
+
+    def answered():
+        said.append(_append(bootstrap, topic, name, producer_id, epoch, sequence))
+        return said[-1] != NOT_LEADER  # a topic that was just created has no leader for a moment
+
+    until(answered)
+    return said[-1]
+
+
+def _append(bootstrap, topic, name, producer_id, epoch, sequence):
     records = batch(producer_id, epoch, sequence)
     request = struct.pack(">hhi", PRODUCE, VERSION, 1) + text("test") + text(name)
     request += struct.pack(">hii", -1, 10_000, 1) + text(topic)

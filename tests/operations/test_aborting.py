@@ -11,6 +11,7 @@ from pipeline.operations import aborting, markers, transactions
 from pipeline.operations.aborting import Hanging, NotAbortedError
 from pipeline.operations.handshake import HandshakeError
 from pipeline.operations.markers import Owner
+from pipeline.operations.transactions import Decision, Entry, Stuck
 from pipeline.settings import Settings
 
 pytestmark = pytest.mark.kafka
@@ -46,7 +47,12 @@ def hang(stack, topic, end):
     """Let a producer's late record arrive after its transaction had ended so; it hangs."""
     name = f"late-{topic}"
     finished(stack.bootstrap, topic, name, end)
-    last = transactions.last_decisions(settings(), stack.bootstrap)[topic, 0][name]
+    every = [
+        e.decision
+        for e in transactions.entries(settings(), stack.bootstrap)
+        if (topic, 0) in e.partitions
+    ]
+    last = every[-1]
     assert append(stack.bootstrap, topic, name, last.producer_id, last.epoch, 1) == 0
     return name
 
@@ -107,3 +113,49 @@ def test_a_partition_without_a_leader_is_told(stack):
     one = Hanging("nowhere", 0, 0, Owner(1, 0, 0, 0), "x", "PrepareAbort")
     with pytest.raises(NotAbortedError, match="has no leader"):
         aborting.abort(settings(), stack.bootstrap, one)
+
+
+class TestWhatTheCoordinatorsLogSaysOfATransactionThatBeganAtOneSecond:
+    """Producer 7 under epoch 1; its first record on `t[0]` was appended at 1,000 ms."""
+
+    @pytest.fixture
+    def found(self, monkeypatch):
+        def find(*told, skew_ms=0):
+            log = [
+                Entry("governor-0", Decision(state, producer, epoch, at_ms), [("t", 0)])
+                for state, producer, epoch, at_ms in told
+            ]
+            monkeypatch.setattr(transactions, "stuck", lambda *_: [Stuck("t", 0, 5, 9)])
+            monkeypatch.setattr(transactions, "begun", lambda *_: 1_000)
+            monkeypatch.setattr(transactions, "entries", lambda *_: iter(log))
+            monkeypatch.setattr(aborting, "_owners", lambda *_: [Owner(7, 1, 0, 5)])
+            monkeypatch.setattr(aborting, "_skew_ms", lambda *_: skew_ms)
+            (one,) = aborting.hanging(settings(), "nowhere", 0, lambda _: None)
+            return one.state, one.safe
+
+        return find
+
+    def test_it_was_given_up_by_its_coordinator_under_the_next_epoch(self, found):
+        assert found(("Ongoing", 7, 1, 1_001), ("PrepareAbort", 7, 2, 6_000)) == (
+            "PrepareAbort",
+            True,
+        )
+
+    def test_a_commit_before_it_was_another_transaction(self, found):
+        assert found(("PrepareCommit", 7, 1, 999), ("Ongoing", 7, 1, 1_001)) == ("Ongoing", True)
+
+    def test_a_commit_since_was_its_own_whatever_its_producer_did_next(self, found):
+        decided = ("PrepareCommit", 7, 1, 1_010), ("Ongoing", 7, 1, 1_020)
+        assert found(*decided) == ("PrepareCommit", False)
+        assert found(*decided, ("PrepareAbort", 7, 2, 9_000)) == ("PrepareCommit", False)
+
+    def test_brokers_clocks_may_differ(self, found):
+        told = ("PrepareCommit", 7, 1, 500), ("Ongoing", 7, 1, 1_001)
+        assert found(*told, skew_ms=1_000) == ("PrepareCommit", False)
+
+    def test_what_another_producer_decided_says_nothing(self, found):
+        assert found(("PrepareAbort", 8, 1, 1_010)) == ("", False)
+
+    def test_what_came_under_a_later_epoch_only_says_nothing(self, found):
+        assert found(("PrepareAbort", 7, 3, 9_000)) == ("", False)
+        assert found(("Ongoing", 7, 1, 1_001), ("Ongoing", 7, 2, 9_000)) == ("", False)
