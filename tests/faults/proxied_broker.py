@@ -10,6 +10,13 @@ from pipeline.local.broker import Broker
 from pipeline.local.ports import HOST
 
 _SECOND_MS = 1_000
+IMPATIENT = {
+    "group.min.session.timeout.ms": _SECOND_MS,
+    "offsets.retention.minutes": 1,
+    "offsets.retention.check.interval.ms": _SECOND_MS,
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": _SECOND_MS,
+}
+"""What every broker of an arena has otherwise."""
 
 
 class ProxiedBroker(Broker):
@@ -27,9 +34,6 @@ class ProxiedBroker(Broker):
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,WORKERS:PLAINTEXT,"
             "CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "PLAINTEXT",
-            "group.min.session.timeout.ms": _SECOND_MS,
-            "offsets.retention.minutes": 1,
-            "offsets.retention.check.interval.ms": _SECOND_MS,
-            "transaction.abort.timed.out.transaction.cleanup.interval.ms": _SECOND_MS,
         }
+        changed |= IMPATIENT
         return super()._properties() + "".join(f"{name}={to}\n" for name, to in changed.items())
