@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient
 from governed_stack import until
 from proxied_broker import IMPATIENT
 
+from pipeline.kafka import topics
 from pipeline.local.broker import REPLICAS, Broker
 from pipeline.local.stack import LocalStack
 
@@ -28,6 +29,7 @@ class ThreeBrokers(Arena):
 
     def __init__(self, seed: int, rate: float = 100.0) -> None:
         with (
+            patch("governed_stack.topics.plan", partial(topics.plan, replication=REPLICAS)),
             patch("governed_stack.LocalStack", partial(LocalStack, brokers=REPLICAS)),
             patch(
                 "arena.ProxiedBroker", lambda _ports, *given, **named: OneOfThree(*given, **named)
