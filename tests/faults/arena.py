@@ -1,4 +1,5 @@
-"""What a campaign happens in: a cluster, a registry, governors, sinks, an ERP, traffic, a witness.
+"""What a campaign happens in: a cluster, a registry, governors, sinks, their databases, an ERP,
+traffic, a witness.
 
 Every process is started as production starts it, and can be started anew at any time. `heal` brings
 everything back to how it should be; then everything that was sent has to be decided.
@@ -20,6 +21,7 @@ from unittest.mock import patch
 import psutil
 from governed_stack import Governed, until
 from paced_traffic import PacedTraffic
+from postgres_cluster import BINARIES, PostgresCluster
 from posting_rules import write_posting_rules
 from proxied_broker import ProxiedBroker
 from tcp_proxy import TcpProxy
@@ -133,6 +135,8 @@ class Governor(Running):
         pid = until(self.worker_pid, 30, f"a worker of {self.name}")
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+        if self.bare:  # until it is seen to have ended, nobody starts it again
+            self.wait()
 
 
 class Arena(Governed):
@@ -168,7 +172,9 @@ class Arena(Governed):
         """Further workers, by slot; bare ones, and nobody starts them again."""
         self.erp = self._run("erp", "simulated-erp", str(unused()))
         self.erp_url = f"http://127.0.0.1:{self.erp.argv[-1]}"
-        self.portal = self._run("portal-sink", "sink", "portal")
+        self.portals = [self._run("portal-sink", "sink", "portal")]
+        """Of a portal on SQLite and, once open, of one on PostgreSQL, where that is installed."""
+        self.postgres: PostgresCluster | None = None
         self.erp_sink = self._run(
             "erp-sink",
             *("sink", "erp"),
@@ -183,7 +189,7 @@ class Arena(Governed):
 
     @property
     def processes(self) -> list[Running]:
-        return [self.erp, *self.governors.values(), self.portal, self.erp_sink]
+        return [self.erp, *self.governors.values(), *self.portals, self.erp_sink]
 
     # Records that are no part of a world
 
@@ -212,6 +218,8 @@ class Arena(Governed):
 
     def open(self) -> None:
         """Start everything; returns once events are decided about."""
+        if BINARIES is not None:
+            self._open_postgres()
         for process in self.processes:
             process.start()
         self.erp_is_up()
@@ -225,8 +233,20 @@ class Arena(Governed):
             running.process.ask_to_end()
         for running in started:
             running.process.stop()
+        if self.postgres is not None:
+            self.postgres.close()
         self.proxy.close()
         super().close()
+
+    def _open_postgres(self) -> None:
+        self.postgres = PostgresCluster()
+        self.postgres.start()
+        name = "portal-postgresql"
+        store = {
+            "MILEPOST_PORTAL_DATABASE_URL": self.postgres.create(),
+            "MILEPOST_PORTAL_GROUP": f"milepost-{name}",
+        }
+        self.portals.append(self._run(name, "sink", "portal", **store))
 
     def governor(self, slot: str) -> Governor:
         """A worker slot; not started."""
@@ -269,6 +289,8 @@ class Arena(Governed):
                 broker.start()
         for broker in self.stack.brokers:
             broker.wait_ready()
+        if self.postgres is not None and not self.postgres.running:
+            self.postgres.start()
         for process in self.processes:
             if not process.running:
                 if process.process is not None:

@@ -25,6 +25,7 @@ from arena import ROOT, Arena
 from confluent_kafka import libversion
 from fault_table import FAULTS, Fault
 from log_faults import begin_to_idle
+from postgres_cluster import BINARIES, MISSING
 from truth import everything_wrong
 
 from pipeline.local.pinning import KAFKA
@@ -96,7 +97,7 @@ class Campaign:
         todo = [
             fault
             for fault in FAULTS
-            if only is None or fault.name == only
+            if fault.name == only or (only is None and (BINARIES or not fault.postgres))
             for _ in range(fault.long if most is None else min(fault.long, most))
         ]
         Random(self.seed).shuffle(todo)
@@ -159,6 +160,8 @@ def main() -> int:
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)  # clients complain about every fault
     say(f"seed {given.seed}")
+    if BINARIES is None:
+        say(f"without a portal on PostgreSQL, which {MISSING}")
     campaign = Campaign(given.seed, given.rate)
     try:
         campaign.open()

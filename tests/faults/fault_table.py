@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import database_faults as databases
 import host_faults as host
 import log_faults as logs
 import network_faults as network
@@ -25,6 +26,8 @@ class Fault:
     long: int
     """How often in the long run, if there is time."""
     act: Act
+    postgres: bool = False
+    """Whether it is PostgreSQL's."""
 
 
 FAULTS = [
@@ -36,6 +39,8 @@ FAULTS = [
         Fault(f"{p.replace('_', ' dies ', 1).replace('_', ' ')}", 1, 10, processes.sink_dies_at(p))
         for p in PORTAL + ERP
     ),
+    Fault("PostgreSQL killed", 1, 30, databases.kill_server, postgres=True),
+    Fault("PostgreSQL killed in transaction", 1, 15, databases.kill_amid, postgres=True),
     Fault("supervisor killed", 1, 10, processes.kill_supervisor),
     Fault("sinks and ERP killed", 1, 10, processes.kill_sinks),
     Fault("governor stopped beyond its session", 1, 10, processes.stop_beyond_session),

@@ -36,8 +36,8 @@ def disk_full_for_worker(arena: Arena, roll: Random) -> None:
 
 
 def disk_full_for_sinks(arena: Arena, roll: Random) -> None:
-    """The stores of portal and ERP sink can't be written for a while."""
-    pids = [arena.portal.pid, arena.erp_sink.pid]
+    """The SQLite stores of portal and ERP sink can't be written for a while."""
+    pids = [arena.portals[0].pid, arena.erp_sink.pid]
     for pid in pids:
         _room(pid, 0)
     lasts(roll.uniform(0.5, 2.0))

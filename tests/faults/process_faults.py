@@ -9,7 +9,7 @@ from collections.abc import Callable
 from random import Random
 
 import psutil
-from arena import KILLED, SLOTS, Arena, Governor, lasts
+from arena import KILLED, SLOTS, Arena, Governor, Running, lasts
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -43,9 +43,9 @@ def kill_supervisor(arena: Arena, roll: Random) -> None:
 
 
 def kill_sinks(arena: Arena, roll: Random) -> None:
-    """Kill -9 both sinks and the ERP at a random moment."""
+    """Kill -9 all sinks and the ERP at a random moment."""
     lasts(roll.uniform(0.0, 1.0))
-    for process in (arena.portal, arena.erp_sink, arena.erp):
+    for process in (*arena.portals, arena.erp_sink, arena.erp):
         process.kill()
 
 
@@ -83,13 +83,15 @@ def abort(arena: Arena, roll: Random) -> None:
 
 
 def sink_dies_at(point: str) -> Act:
-    """A sink dies at a named moment."""
+    """A sink dies at a named moment; of the portal's, each on its own database."""
 
     def act(arena: Arena, roll: Random) -> None:
-        sink = arena.erp_sink if point in ERP else arena.portal
-        sink.kill()
-        sink.start(arena.spoiled_sink(sink, "dying.py", point, str(roll.randint(1, 4))))
-        assert sink.wait() == KILLED, sink.said()
+        sinks = [arena.erp_sink] if point in ERP else arena.portals
+        for sink in sinks:
+            sink.kill()
+            sink.start(arena.spoiled_sink(sink, "dying.py", point, str(roll.randint(1, 4))))
+        for sink in sinks:
+            assert sink.wait() == KILLED, sink.said()
 
     return act
 
@@ -117,11 +119,16 @@ def stops_at(point: str) -> Act:
 def _outlive(arena: Arena, governor: Governor, pid: int, stop: Callable[[], None]) -> None:
     """See the others take over from a stopped process, and what it does when it may go on."""
     stop()
-    until(lambda: _status(pid) == psutil.STATUS_STOPPED, 60, f"{governor.name} to stop")
+    until_stopped(pid, governor)
     lasts(SESSION_S + 0.5)
     arena.decided()  # the others have its partitions
     os.kill(pid, signal.SIGCONT)
     arena.more(50)
+
+
+def until_stopped(pid: int, process: Running) -> None:
+    """Wait until a process stands still."""
+    until(lambda: _status(pid) == psutil.STATUS_STOPPED, 60, f"{process.name} to stop")
 
 
 def _status(pid: int) -> str:

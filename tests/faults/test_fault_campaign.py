@@ -10,6 +10,7 @@ import logging
 import pytest
 from campaign import Campaign
 from fault_table import FAULTS
+from postgres_cluster import BINARIES, MISSING
 
 pytestmark = [pytest.mark.kafka, pytest.mark.fault]
 SEED = 14
@@ -29,6 +30,8 @@ def campaign():
 
 @pytest.mark.parametrize("fault", [f for f in FAULTS if f.short], ids=lambda fault: fault.name)
 def test_all_goes_on_after(campaign, fault):
+    if fault.postgres and BINARIES is None:
+        pytest.skip(MISSING)
     for _ in range(fault.short):
         campaign.run(fault)
     assert campaign.arena.witness.anomalies == []

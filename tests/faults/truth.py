@@ -22,6 +22,7 @@ from connectors.sinks.database import database_url
 from pipeline.contract import names
 from pipeline.contract.policy_tables import compile_policy
 from pipeline.kafka.reading import LogReader, Stored
+from pipeline.settings import load
 from pipeline.testing.driver import TopologyDriver
 
 SETTLE_S = 60
@@ -30,6 +31,8 @@ CRASH_CODES = frozenset({"134", "135", "136", "139"})
 FOREIGN_IDS = 10_000
 OUTPUTS_KEPT = 5_000
 REVISIONS = "select milestone_id, revision from milestone_revision"
+NEWEST = "select milestone_id, revision from milestone"
+ENTITIES = "select tenant, entity_type, entity_id, status, status_seq from entity"
 ENTRIES = "select state, count(*) from erp_entries group by state"
 
 
@@ -125,33 +128,59 @@ def _ends(admin: AdminClient, places: list[TopicPartition], level: int) -> dict:
 
 def sinks(arena) -> Iterator[str]:
     """The portal shows exactly what is approved; the ERP has booked each posting once."""
-    portal = create_engine(tables.database_url(arena.settings))
+    portals = {p.name: create_engine(tables.database_url(load(p.env))) for p in arena.portals}
     outbox = create_engine(database_url(arena.settings))
     try:
-        yield from _portal(arena, portal)
+        for name, engine in portals.items():
+            yield from _portal(arena, name, engine)
+        yield from _agreed(portals)
         yield from _erp(arena, outbox)
     finally:
-        portal.dispose()
-        outbox.dispose()
+        for engine in (*portals.values(), outbox):
+            engine.dispose()
 
 
-def _portal(arena, engine) -> Iterator[str]:
+def _rows(engine, query: str) -> set:
+    with engine.connect() as connection:
+        return {tuple(row) for row in connection.execute(text(query))}
+
+
+def _portal(arena, name: str, engine) -> Iterator[str]:
     approved = arena.witness.revisions
 
-    def rows() -> set:
-        with engine.connect() as connection:
-            return {tuple(row) for row in connection.execute(text(REVISIONS))}
-
     def shown() -> bool:
-        return rows() >= approved.keys()
+        return _rows(engine, REVISIONS) >= approved.keys()
 
     try:
-        until(shown, SETTLE_S, "the portal shows all that is approved")
+        until(shown, SETTLE_S, f"{name} shows all that is approved")
     except AssertionError as error:
-        yield f"{error}: {len(rows())} of {len(approved)}"
-    more = rows() - approved.keys()
+        yield f"{error}: {len(_rows(engine, REVISIONS))} of {len(approved)}"
+    more = _rows(engine, REVISIONS) - approved.keys()
     if more:
-        yield f"the portal shows {len(more)} revisions that nobody approved, {sorted(more)[:3]}"
+        yield f"{name} shows {len(more)} revisions that nobody approved, {sorted(more)[:3]}"
+    newest: dict[str, int] = {}
+    for milestone, revision in approved:
+        newest[milestone] = max(revision, newest.get(milestone, 0))
+    wrong = _rows(engine, NEWEST) ^ newest.items()
+    if wrong:
+        yield f"{name} shows other milestones as the newest, {sorted(wrong)[:3]}"
+
+
+def _agreed(portals: dict) -> Iterator[str]:
+    """Every portal tells the same status of the same entities, whatever became of its database."""
+
+    def told() -> list[set]:
+        return [_rows(engine, ENTITIES) for engine in portals.values()]
+
+    def same() -> bool:
+        first, *others = told()
+        return all(other == first for other in others)
+
+    try:
+        until(same, SETTLE_S, "portals tell the same")
+    except AssertionError as error:
+        first, *others = told()
+        yield f"{error}: {[sorted(other ^ first)[:3] for other in others]}"
 
 
 def _erp(arena, engine) -> Iterator[str]:
