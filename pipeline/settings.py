@@ -84,7 +84,7 @@ class Settings(BaseModel):
         "0", description="Name of this worker: its static membership and transactional id"
     )
     governor_batch_records_max: int = Field(
-        20_000, ge=1, le=100_000, description="Records in one transaction at most"
+        5_000, ge=1, le=100_000, description="Records in one transaction at most"
     )
     governor_linger_ms: int = Field(
         12, ge=0, le=1_000, description="How long an idle worker gathers records before it commits"

@@ -11,6 +11,7 @@ Format: the Apache Avro 1.11 specification, "Binary Encoding".
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final, cast
 
 from librt.strings import BytesWriter, read_f64_le, write_f64_le
@@ -384,11 +385,24 @@ class RecordNode(Node):
         if len(record) != self.size:
             raise UnusualError
         names, nodes = self.names, self.nodes
+        begin, at = len(out), 0
+        for name, field in record.items():
+            if name is not names[at]:
+                break
+            nodes[at].write(out, field)
+            at += 1  # noqa: SIM113  enumerating a dictionary is slow where it is compiled
+        else:
+            return
+        out.truncate(begin)
+        self._write_by_name(out, record)
+
+    def _write_by_name(self, out: BytesWriter, record: dict[str, object]) -> None:
+        """A record whose fields are not in the schema's order."""
         for at in range(self.size):
-            field = record.get(names[at], _MISSING)
+            field = record.get(self.names[at], _MISSING)
             if field is _MISSING:
                 raise UnusualError
-            nodes[at].write(out, field)
+            self.nodes[at].write(out, field)
 
 
 def compile_schema(definition: Any) -> RecordNode | None:
@@ -432,7 +446,7 @@ def _record(given: Any, named: dict[str, Any], within: frozenset[str]) -> Record
         raise UnusualError
     named[name] = given
     inner = within | {name}
-    names = [field["name"] for field in given["fields"]]
+    names = [sys.intern(field["name"]) for field in given["fields"]]
     return RecordNode(names, [_node(field["type"], named, inner) for field in given["fields"]])
 
 

@@ -6,7 +6,6 @@ what.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, TypedDict
 
 from pipeline.governance.vocabulary import PRECISION_MS
@@ -165,9 +164,9 @@ def mark_of(digest: bytes) -> str:
 
 def weight_of(body: RawEvent) -> int:
     """About how many bytes a raw event takes in state, where it is kept in more than one form."""
-    size = sum(stored_bytes(text) for _, text in texts_of(body)) + stored_bytes(
-        body["remark"] or ""
-    )
+    size = stored_bytes(body["remark"] or "")
+    for _, text in texts_of(body):
+        size += stored_bytes(text)
     return _BASE_BYTES + len(body["stops"]) * _STOP_BYTES + _FORMS * size
 
 
@@ -178,24 +177,31 @@ def stored_bytes(text: str) -> int:
     return _ESCAPED_BYTES * len(text)
 
 
-def texts_of(body: RawEvent) -> Iterator[tuple[str, str]]:
+def texts_of(body: RawEvent) -> list[tuple[str, str]]:
     """Every text that state or records repeat, with the field that it is in."""
+    found: list[tuple[str, str]] = []
     for name in _TEXTS:
         text = body[name]
         if text:
-            yield name, text
-    yield from (("orders", text) for text in body["orders"])
-    yield from (("shipments", text) for text in body["shipments"])
+            found.append((name, text))
+    found += [("orders", text) for text in body["orders"]]
+    found += [("shipments", text) for text in body["shipments"]]
     if body["quantity"] is not None:
-        yield "quantity.unit", body["quantity"]["unit"]
-    for name, stops in (("stop", (body["stop"],)), ("stops", body["stops"])):
-        for stop in stops:
-            for field, value in (stop or {}).items():
-                if isinstance(value, str):
-                    yield f"{name}.{field}", value
+        found.append(("quantity.unit", body["quantity"]["unit"]))
+    if body["stop"] is not None:
+        _texts_of_stop(found, "stop", body["stop"])
+    for stop in body["stops"]:
+        _texts_of_stop(found, "stops", stop)
     for reference in body["references"]:
         for field, value in reference.items():
-            yield f"references.{field}", str(value)
+            found.append((f"references.{field}", str(value)))
+    return found
+
+
+def _texts_of_stop(found: list[tuple[str, str]], name: str, stop: Stop) -> None:
+    for field, value in stop.items():
+        if isinstance(value, str):
+            found.append((f"{name}.{field}", value))
 
 
 _TEXTS: Final = (

@@ -167,15 +167,21 @@ class Occurrence:
         """Whether one of the claims has a deadline."""
         if self.sealed is not None:
             return self.sealed.waits
-        return any(item.deadline is not None for said in self.spoken.values() for item in said)
+        for said in self._spoken.values():
+            for item in said:
+                if item.deadline is not None:
+                    return True
+        return False
 
     def weight(self) -> int:
         """About how many bytes of state the claims take."""
         if self.sealed is not None:
             return self.sealed.weight
-        return sum(
-            _weight(item.claim, item.subject) for said in self.spoken.values() for item in said
-        )
+        weight = 0
+        for said in self._spoken.values():
+            for item in said:
+                weight += _weight(item.claim, item.subject)
+        return weight
 
     def voices(self) -> Iterator[Spoken]:
         """What every platform says, in every way."""
@@ -435,8 +441,12 @@ class Entity:
 
     def weight(self) -> int:
         """About how many bytes of state its claims take."""
-        waiting = sum(_weight(held.claim, held.subject) for held in self.held)
-        return waiting + sum(occurrence.weight() for occurrence in self.occurrences.values())
+        weight = 0
+        for held in self.held:
+            weight += _weight(held.claim, held.subject)
+        for occurrence in self.occurrences.values():
+            weight += occurrence.weight()
+        return weight
 
     def deadlines(self) -> Iterator[tuple[int, int]]:
         """When each waiting claim falls due, ms UTC, and its ledger sequence."""
@@ -452,6 +462,8 @@ class Entity:
 
     def next_deadline(self) -> int | None:
         """When the next waiting claim falls due, ms UTC."""
+        if not self.held and not any(item.waits() for item in self.occurrences.values()):
+            return None
         return min((deadline for deadline, _ in self.deadlines()), default=None)
 
     def is_blank(self) -> bool:

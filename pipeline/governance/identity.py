@@ -44,9 +44,9 @@ def parse_key(text: str) -> Key:
 
     """
     parts = text.split("/")
-    if len(parts) != _PARTS or not all(parts):
+    if len(parts) != _PARTS or not (parts[0] and parts[1] and parts[2]):
         raise ValueError(f"{text[:80]!r} is no key: expected tenant/type/id")
-    return Key(*(_unescape(part) for part in parts))
+    return Key(_unescape(parts[0]), _unescape(parts[1]), _unescape(parts[2]))
 
 
 def normalise(entity_id: str, rules: Iterable[str]) -> str:
@@ -103,8 +103,10 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 def quoted(part: str) -> str:
     """A part of a key as the key writes it."""
+    if "%" not in part and "/" not in part:
+        return part
     return part.replace("%", "%25").replace("/", "%2F")
 
 
 def _unescape(part: str) -> str:
-    return part.replace("%2F", "/").replace("%25", "%")
+    return part.replace("%2F", "/").replace("%25", "%") if "%" in part else part

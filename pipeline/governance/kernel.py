@@ -13,7 +13,6 @@ read up to it. Same records, state, policy and clock: same outcome, byte for byt
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from pipeline.governance.alerts import AlertKind, alert, on_cancel
@@ -57,23 +56,51 @@ INCOMPLETE_MAX: Final = 20
 _ENTITY_TYPES: Final = frozenset(kind.value for kind in EntityType)
 
 
-@dataclass(slots=True)
 class Arrival:
     """A raw, re-keyed or replayed record. Exactly one of `body` and `fault` is given."""
 
-    origin: Origin
-    raw: Raw
-    digest: bytes
-    body: RawEvent | None = None
-    fault: Reason | None = None
-    detail: str = ""
-    stage: Stage = Stage.DECODE
-    hops: int = 0
-    repaired_by: str | None = None
-    forwarded: bool = False
-    """Whether it was sent on or replayed, instead of coming from its platform just now."""
-    assigned: str = ""
-    """Key to which we have sent it on; it names its entity where the record itself does not."""
+    __slots__ = (
+        "assigned",
+        "body",
+        "detail",
+        "digest",
+        "fault",
+        "forwarded",
+        "hops",
+        "origin",
+        "raw",
+        "repaired_by",
+        "stage",
+    )
+
+    def __init__(
+        self,
+        origin: Origin,
+        raw: Raw,
+        digest: bytes,
+        *,
+        body: RawEvent | None = None,
+        fault: Reason | None = None,
+        detail: str = "",
+        stage: Stage = Stage.DECODE,
+        hops: int = 0,
+        repaired_by: str | None = None,
+        forwarded: bool = False,
+        assigned: str = "",
+    ) -> None:
+        self.origin = origin
+        self.raw = raw
+        self.digest = digest
+        self.body = body
+        self.fault = fault
+        self.detail = detail
+        self.stage = stage
+        self.hops = hops
+        self.repaired_by = repaired_by
+        self.forwarded = forwarded
+        """Whether it was sent on or replayed, instead of coming from its platform just now."""
+        self.assigned = assigned
+        """Key to which we have sent it on; it names its entity where the record itself does not."""
 
 
 def take(work: Work, arrival: Arrival, seq: int) -> Verdict:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from pipeline.governance.claims import RawEvent, Stop
@@ -31,12 +31,20 @@ NO_STOP: Final[Stop] = {
 }
 
 
-class Place(NamedTuple):
+class Place:
     """Where a claim says it happened, as far as that is known."""
 
-    canonical: str | None
-    site: Site | None
-    role: str | None
+    __slots__ = ("canonical", "role", "site")
+
+    def __init__(
+        self,
+        canonical: str | None,
+        site: Site | None,
+        role: str | None,
+    ) -> None:
+        self.canonical = canonical
+        self.site = site
+        self.role = role
 
 
 NOWHERE: Final = Place(None, None, None)

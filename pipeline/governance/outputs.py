@@ -65,16 +65,29 @@ class Telling(NamedTuple):
     """Ledger sequence of the record that caused the change."""
 
 
-class Publication(NamedTuple):
+class Publication:
     """Why a revision is published."""
 
-    action: Action
-    assurance: Assurance
-    reason: str
-    judgement: Judgement
-    flags: list[str]
-    skipped: list[str]
-    advances: bool
+    __slots__ = ("action", "advances", "assurance", "flags", "judgement", "reason", "skipped")
+
+    def __init__(
+        self,
+        action: Action,
+        assurance: Assurance,
+        reason: str,
+        judgement: Judgement,
+        flags: list[str],
+        skipped: list[str],
+        *,
+        advances: bool,
+    ) -> None:
+        self.action = action
+        self.assurance = assurance
+        self.reason = reason
+        self.judgement = judgement
+        self.flags = flags
+        self.skipped = skipped
+        self.advances = advances
 
 
 def approved_record(
@@ -111,6 +124,7 @@ def approved_record(
         "action": publication.action.value,
         "assurance": publication.assurance.value,
         "event_type": occurrence.event_type,
+        "classifier": spoken.claim.body["classifier"],
         "tenant": entity.name.tenant,
         "entity_type": entity.name.type,
         "entity_id": entity.name.id,
@@ -147,7 +161,6 @@ def _claimed(policy: Policy, spoken: Spoken) -> Record:
     body, origin = claim.body, claim.origin
     platform = policy.platforms.get(body["platform"])
     return {
-        "classifier": body["classifier"],
         "leg": body["leg"],
         "attempt": body["attempt"],
         "document": body["document"],

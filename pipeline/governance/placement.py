@@ -6,9 +6,8 @@ change anything, nor know who else has spoken.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from pipeline.governance.claims import Claim, RawEvent, content
 from pipeline.governance.entity import Entity, Held, Occurrence, Spoken
@@ -42,42 +41,77 @@ class RefusedError(Exception):
         self.reason, self.detail, self.stage, self.entity = reason, detail, stage, entity
 
 
-class Placed(NamedTuple):
+class Placed:
     """Which occurrence a claim speaks of, and what it says there."""
 
-    kind: EventType
-    discriminator: str
-    spoken: Spoken
+    __slots__ = ("discriminator", "kind", "spoken")
+
+    def __init__(
+        self,
+        kind: EventType,
+        discriminator: str,
+        spoken: Spoken,
+    ) -> None:
+        self.kind = kind
+        self.discriminator = discriminator
+        self.spoken = spoken
 
 
-@dataclass(slots=True)
 class Wait:
     """Why a claim can't be placed yet."""
 
-    reason: Reason
-    wait_ms: int
-    subject: RawEvent
+    __slots__ = ("reason", "subject", "wait_ms")
+
+    def __init__(
+        self,
+        reason: Reason,
+        wait_ms: int,
+        subject: RawEvent,
+    ) -> None:
+        self.reason = reason
+        self.wait_ms = wait_ms
+        self.subject = subject
 
 
-class Ended(NamedTuple):
+class Ended:
     """A claim that needs no occurrence."""
 
-    disposition: Disposition
-    reason: Reason
-    event_type: str = ""
+    __slots__ = ("disposition", "event_type", "reason")
+
+    def __init__(
+        self,
+        disposition: Disposition,
+        reason: Reason,
+        event_type: str = "",
+    ) -> None:
+        self.disposition = disposition
+        self.reason = reason
+        self.event_type = event_type
 
 
-class _Meant(NamedTuple):
+class _Meant:
     """What a statement means, and where."""
 
-    kind: EventType
-    said: EventType
-    """Event type of the dialect; an estimate of it is of another kind."""
-    place: Place
-    site: str | None
-    """Site that the statement names itself, whatever the stop lists say."""
-    by_role: bool
-    retracts: bool
+    __slots__ = ("by_role", "kind", "place", "retracts", "said", "site")
+
+    def __init__(
+        self,
+        kind: EventType,
+        said: EventType,
+        place: Place,
+        site: str | None,
+        *,
+        by_role: bool,
+        retracts: bool,
+    ) -> None:
+        self.kind = kind
+        self.said = said
+        """Event type of the dialect; an estimate of it is of another kind."""
+        self.place = place
+        self.site = site
+        """Site that the statement names itself, whatever the stop lists say."""
+        self.by_role = by_role
+        self.retracts = retracts
 
 
 def locate(
@@ -174,7 +208,7 @@ def _read(
     own = None if kind.by_stop else policy.site_of(platform, tenant, subject["stop"])
     place = _default(policy, platform, entity, subject, kind, place)
     site = None if own is None else own.id
-    return _Meant(kind, said, place, site, meant.by_role, meant.retracts)
+    return _Meant(kind, said, place, site, by_role=meant.by_role, retracts=meant.retracts)
 
 
 def _default(

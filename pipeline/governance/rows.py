@@ -6,7 +6,7 @@ transition of a claim that was decided before. Must never decide what is publish
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from pipeline.governance.entity import Entity, Occurrence, Spoken
 from pipeline.governance.outputs import Transition
@@ -17,13 +17,22 @@ NOBODY: Final = -2
 """No claim's verdict is being made."""
 
 
-class Step(NamedTuple):
+class Step:
     """A revision to publish: what it does, who vouches, why, and the claim that it carries."""
 
-    action: Action
-    assurance: Assurance
-    reason: Reason
-    spoken: Spoken
+    __slots__ = ("action", "assurance", "reason", "spoken")
+
+    def __init__(
+        self,
+        action: Action,
+        assurance: Assurance,
+        reason: Reason,
+        spoken: Spoken,
+    ) -> None:
+        self.action = action
+        self.assurance = assurance
+        self.reason = reason
+        self.spoken = spoken
 
 
 _CHANGES: Final = {
@@ -34,13 +43,22 @@ _CHANGES: Final = {
 """What becomes of the claim that stood, by the action of the revision that follows it."""
 
 
-class Stood(NamedTuple):
+class Stood:
     """The claim that stands, and as what."""
 
-    seq: int
-    platform: str
-    claim_id: str
-    word: str
+    __slots__ = ("claim_id", "platform", "seq", "word")
+
+    def __init__(
+        self,
+        seq: int,
+        platform: str,
+        claim_id: str,
+        word: str,
+    ) -> None:
+        self.seq = seq
+        self.platform = platform
+        self.claim_id = claim_id
+        self.word = word
 
 
 class Rows:

@@ -115,13 +115,20 @@ class Work:
         return self.time.all
 
 
-class Settled(NamedTuple):
+class Settled:
     """What came of settling an occurrence."""
 
-    fates: dict[str, Fate]
-    """Of each platform's latest claim."""
-    revision: int
-    """Revision that the claim carries whose verdict is being made; 0: none."""
+    __slots__ = ("fates", "revision")
+
+    def __init__(
+        self,
+        fates: dict[str, Fate],
+        revision: int,
+    ) -> None:
+        self.fates = fates
+        """Of each platform's latest claim."""
+        self.revision = revision
+        """Revision that the claim carries whose verdict is being made; 0: none."""
 
 
 def settle(
@@ -150,7 +157,8 @@ def settle(
     rows = Rows(work.transitions, entity, occurrence, cause, own, left)
     steps = _difference(occurrence, kind, judgement, left)
     if work.redeciding:
-        steps = [step._replace(reason=Reason.REDECIDED) for step in steps]
+        for step in steps:
+            step.reason = Reason.REDECIDED
     news = occurrence.event_type not in entity.said
     for step in steps:
         stood = rows.standing()
@@ -331,7 +339,7 @@ def _publish(
         judgement,
         flags,
         missing,
-        entity.rank > rank,
+        advances=entity.rank > rank,
     )
     record = approved_record(
         work.policy, work.partition, entity, occurrence, spoken, publication, previous

@@ -6,8 +6,6 @@ order in which platforms spoke. Must never publish or count anything.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pipeline.governance.claims import Claim, within
 from pipeline.governance.clock import Clock
 from pipeline.governance.entity import Entity, Occurrence, Spoken
@@ -17,35 +15,66 @@ from pipeline.governance.reasons import Reason
 from pipeline.governance.vocabulary import Assurance, Disposition
 
 
-class Fate(NamedTuple):
+class Fate:
     """What becomes of one platform's latest claim."""
 
-    disposition: Disposition
-    reason: Reason
-    deadline: int | None
-    rule: str
+    __slots__ = ("deadline", "disposition", "reason", "rule")
+
+    def __init__(
+        self,
+        disposition: Disposition,
+        reason: Reason,
+        deadline: int | None,
+        rule: str,
+    ) -> None:
+        self.disposition = disposition
+        self.reason = reason
+        self.deadline = deadline
+        self.rule = rule
 
 
-class Judgement(NamedTuple):
+class Judgement:
     """What stands of an occurrence, and the fate of each platform's latest claim."""
 
-    winner: Spoken | None
-    assurance: Assurance
-    retracted: bool
-    rule: str
-    tolerance_ms: int
-    latest: dict[str, Spoken]
-    fates: dict[str, Fate]
+    __slots__ = ("assurance", "fates", "latest", "retracted", "rule", "tolerance_ms", "winner")
+
+    def __init__(
+        self,
+        winner: Spoken | None,
+        assurance: Assurance,
+        rule: str,
+        tolerance_ms: int,
+        latest: dict[str, Spoken],
+        fates: dict[str, Fate],
+        *,
+        retracted: bool = False,
+    ) -> None:
+        self.winner = winner
+        self.assurance = assurance
+        self.retracted = retracted
+        self.rule = rule
+        self.tolerance_ms = tolerance_ms
+        self.latest = latest
+        self.fates = fates
 
 
-class _Speaker(NamedTuple):
+class _Speaker:
     """A platform's latest claim and the rule that applies to it."""
 
-    name: str
-    spoken: Spoken
-    rule: Authority
-    otherwise: Reason = Reason.DIFFERS_FROM_OWNER
-    """Why it is overruled where it doesn't say what stands."""
+    __slots__ = ("name", "otherwise", "rule", "spoken")
+
+    def __init__(
+        self,
+        name: str,
+        spoken: Spoken,
+        rule: Authority,
+        otherwise: Reason = Reason.DIFFERS_FROM_OWNER,
+    ) -> None:
+        self.name = name
+        self.spoken = spoken
+        self.rule = rule
+        self.otherwise = otherwise
+        """Why it is overruled where it doesn't say what stands."""
 
 
 def judge(
@@ -85,8 +114,9 @@ def judge(
             key=lambda item: (_governs(entity, kind, item), item.spoken.order, item.name),
         )
         others = [item for item in owners if item is not here]
-        reason = Reason.NOT_OWNER_AT_OCCURRENCE
-        _overrule(fates, here.spoken, [item._replace(otherwise=reason) for item in others])
+        for item in others:
+            item.otherwise = Reason.NOT_OWNER_AT_OCCURRENCE
+        _overrule(fates, here.spoken, others)
     if here.spoken.retracts:
         fates[here.name] = _fate(Disposition.APPROVED, Reason.RETRACTED_BY_AUTHOR, here)
         for item in deputies:
@@ -99,11 +129,11 @@ def judge(
     return Judgement(
         here.spoken,
         Assurance.AUTHORITATIVE,
-        here.spoken.retracts,
         here.rule.rule,
         here.rule.tolerance_ms,
         latest,
         fates,
+        retracted=here.spoken.retracts,
     )
 
 
@@ -198,7 +228,7 @@ def _wait_for_predecessor(
             item.rule.rule,
         )
     _overrule(fates, None, outsiders)
-    return Judgement(None, Assurance.UNRECOGNISED, False, "", 0, latest, fates)
+    return Judgement(None, Assurance.UNRECOGNISED, "", 0, latest, fates)
 
 
 def _without_owner(
@@ -233,7 +263,7 @@ def _without_owner(
             _overrule(fates, winner, [item])
     _overrule(fates, winner, outsiders)
     rule, tolerance = ("", 0) if best is None else (best.rule.rule, best.rule.tolerance_ms)
-    return Judgement(winner, Assurance.PROVISIONAL, False, rule, tolerance, latest, fates)
+    return Judgement(winner, Assurance.PROVISIONAL, rule, tolerance, latest, fates)
 
 
 def _silence(policy: Policy, speaker: _Speaker, clock: Clock) -> Reason:

@@ -48,7 +48,9 @@ def member(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
         # librdkafka's defaults wait a second before fetching on; a fast consumer starves
         "queued.min.messages": 30_000,
         "fetch.queue.backoff.ms": 10,
-        "queued.max.messages.kbytes": 65_536,
+        # A few batches ahead, whatever the number of partitions
+        "queued.max.messages.kbytes": 16_384,
+        "fetch.message.max.bytes": 262_144,
         "fetch.wait.max.ms": 100,
         "error_cb": on_error,
     }

@@ -34,6 +34,10 @@ def is_tick(record: Record) -> bool:
     return record.headers is not None and any(name == TICK_HEADER for name, _ in record.headers)
 
 
+Produced = tuple[str, int, bytes | None, bytes | None, list[tuple[str, bytes | None]] | None]
+"""One record to produce as a bare tuple, as fields of `Output` in their order."""
+
+
 class Output(NamedTuple):
     """One record to produce; the partition is always the application's choice."""
 
@@ -87,7 +91,7 @@ class PartitionBatch(Generic[S]):
 class Decided:
     """A decision for one partition: everything in it commits in one transaction."""
 
-    outputs: Iterable[Output]
+    outputs: Iterable[Produced]
     changelog: Iterable[tuple[bytes, bytes | None]]
     """Key → value, None deletes; written to the same partition number of the changelog."""
     positions: Mapping[str, int]

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from . import clients
 from .config import LaneConfig
 from .leaving import Watchdog, leave
-from .model import Decided, Output
+from .model import Decided, Produced
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Writer:
             outputs, written = self._produce(decided.outputs)
             count, size = count + outputs, size + written
             outputs, written = self._produce(
-                Output(self._config.changelog_topic, number, key, value)
+                (self._config.changelog_topic, number, key, value, None)
                 for key, value in decided.changelog
             )
             count, size = count + outputs, size + written
@@ -93,7 +93,7 @@ class Writer:
         if error is not None and self._lost is None:
             self._lost = f"; first record lost: {message.topic()} {message.partition()}: {error}"
 
-    def _produce(self, outputs: Iterable[Output]) -> tuple[int, int]:
+    def _produce(self, outputs: Iterable[Produced]) -> tuple[int, int]:
         produce: Any = self._producer.produce  # its stub knows no headers of bytes alone
         count = size = 0
         for topic, partition, key, value, headers in outputs:

@@ -7,7 +7,6 @@ topic allows. What can't be read is an arrival with a fault. Must never reach Ka
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol, cast
 
 from pipeline.contract import codec, headers, names
@@ -62,27 +61,45 @@ SchemaMap = Mapping[tuple[str, int], Schema | Refused]
 """What is known of schema ids, by topic and id."""
 
 
-@dataclass(slots=True)
 class Came:
     """A record as it first came, before its schema is known; with a fault it needs none."""
 
-    record: Taken
-    raw: Raw
-    origin: Origin
-    hops: int = 0
-    schema: tuple[str, int] = ("", 0)
-    """Topic and id by which its schema is allowed."""
-    fault: Refused | None = None
+    __slots__ = ("fault", "hops", "origin", "raw", "record", "schema")
+
+    def __init__(
+        self,
+        record: Taken,
+        raw: Raw,
+        origin: Origin,
+        hops: int = 0,
+        schema: tuple[str, int] = ("", 0),
+        fault: Refused | None = None,
+    ) -> None:
+        self.record = record
+        self.raw = raw
+        self.origin = origin
+        self.hops = hops
+        self.schema = schema
+        """Topic and id by which its schema is allowed."""
+        self.fault = fault
 
 
-@dataclass(slots=True)
 class Decoded:
     """A record that was read: exactly one of arrival, link and control."""
 
-    record: Taken
-    arrival: Arrival | None = None
-    link: Record | None = None
-    control: Record | None = None
+    __slots__ = ("arrival", "control", "link", "record")
+
+    def __init__(
+        self,
+        record: Taken,
+        arrival: Arrival | None = None,
+        link: Record | None = None,
+        control: Record | None = None,
+    ) -> None:
+        self.record = record
+        self.arrival = arrival
+        self.link = link
+        self.control = control
 
 
 def as_it_came(bytes_max: int, partition: int, record: Taken) -> Came:

@@ -7,6 +7,8 @@ up here. Must never decide about a record.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import dataclasses
 import functools
 import gc
@@ -35,8 +37,8 @@ from pipeline.lane import (
     LaneApp,
     LaneConfig,
     Observer,
-    Output,
     PartitionBatch,
+    Produced,
     RecordBatch,
     Tick,
 )
@@ -51,6 +53,8 @@ from pipeline.streams.topology import Governed, Lacking, PolicyName, Surrounding
 
 log = logging.getLogger(__name__)
 
+_MALLOC: Final = ((-1, 128 << 20), (-2, 8 << 20), (-3, 64 << 20))
+"""glibc's M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD (mallopt(3)), bytes."""
 OUTAGE_S: Final = 2.0
 NO_POLICY_S: Final = 1.0
 INPUTS_AGAIN_S: Final = 30.0
@@ -190,7 +194,7 @@ class Decider:
             lost.setdefault(gap.topic, []).append(
                 ledger.Gap(gap.first, gap.next, retention=gap.why == RETENTION)
             )
-        outputs: list[Output] = []
+        outputs: list[Produced] = []
         changelog: list[tuple[bytes, bytes | None]] = []
         done = 0
         while True:
@@ -208,7 +212,7 @@ class Decider:
                 )
             if isinstance(result, Governed):
                 self._measure(part.partition, result)
-                outputs += [Output(*output) for output in result.outputs]
+                outputs += result.outputs
                 changelog += result.changelog
                 done += 1
                 if last:
@@ -388,12 +392,23 @@ def _lane_config(
     )
 
 
-def run_worker(app: LaneApp, log_level: str) -> None:
-    """Run one worker in this process until it is told to stop; never returns."""
-    # What is loaded now stays; a batch makes many short-lived objects and hardly a cycle
+def _keep_memory() -> None:
+    """Spend no time on giving memory back: the next batch needs what this one frees.
+
+    What is loaded now stays. A batch makes up to a million short-lived objects and hardly a cycle.
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 50, 50)
+    gc.set_threshold(1_000_000, 20, 50)
+    with contextlib.suppress(OSError, AttributeError):  # only glibc has it
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, size in _MALLOC:
+            mallopt(option, size)
+
+
+def run_worker(app: LaneApp, log_level: str) -> None:
+    """Run one worker in this process until it is told to stop; never returns."""
+    _keep_memory()
     log.info("the hot path runs %s", f"pure: {PURE_BECAUSE}" if PURE_BECAUSE else "compiled")
     sys.argv = sys.argv[:1]
     # quiet: what Faust prints itself would end the worker where a full disk is below its output

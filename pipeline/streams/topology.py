@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from pipeline.contract import codec, headers, names
 from pipeline.contract.codec import Schema
@@ -378,14 +378,24 @@ def _input(topic: str, covered: InputRange) -> Record:
 
 def _decision(item: Decoded, verdict: Verdict, index: int) -> Record:
     arrival, record = item.arrival, item.record
-    row: dict[str, Any] = verdict._asdict()
-    # A record that was refused for the length of its ids must not make a block too large
-    row["claim"], row["platform"] = _cut(row["claim"]), _cut(row["platform"])
-    row["input"] = index
-    row["offset"] = record.offset
-    row["received"] = record.timestamp_ms if arrival is None else arrival.origin.received
-    row["digest"] = ledger.digest(record.value) if arrival is None else arrival.digest
-    return row
+    return {
+        "input": index,
+        "offset": record.offset,
+        "disposition": verdict.disposition,
+        "reason": verdict.reason,
+        "rule": verdict.rule,
+        "entity": verdict.entity,
+        "event_type": verdict.event_type,
+        "milestone_id": verdict.milestone_id,
+        "revision": verdict.revision,
+        # A record that was refused for the length of its ids must not make a block too large
+        "platform": _cut(verdict.platform),
+        "claim": _cut(verdict.claim),
+        "occurred": verdict.occurred,
+        "received": record.timestamp_ms if arrival is None else arrival.origin.received,
+        "deadline": verdict.deadline,
+        "digest": ledger.digest(record.value) if arrival is None else arrival.digest,
+    }
 
 
 def _cut(text: str) -> str:
@@ -412,12 +422,12 @@ def _headers_of(
         record["action"], record["assurance"], record["event_type"], record["tenant"]
     )
     if surroundings.cloudevents:
-        told += headers.cloud_event(record, key)
+        told = told + headers.cloud_event(record, key)
     if traces:
         place = record["raw_topic"], record["raw_partition"], record["raw_offset"]
         trace = traces.get(place)
         if trace is not None:
-            told.append((names.HEADER_TRACE, trace))
+            told = [*told, (names.HEADER_TRACE, trace)]
     return told
 
 

@@ -8,7 +8,7 @@ from pipeline.contract.policy_tables import compile_policy
 from pipeline.governance.claims import adds, content, raw_event, same_time, within
 from pipeline.governance.entity import Entity
 from pipeline.governance.ledger import Gap, InputRange, state_digest, tile
-from pipeline.governance.occurrence import discriminator, place_of, plan_stops
+from pipeline.governance.occurrence import Place, discriminator, place_of, plan_stops
 from pipeline.governance.reasons import MEANINGS, FailureClass, Reason
 from pipeline.testing.driver import TopologyDriver
 
@@ -60,7 +60,7 @@ def test_an_attempt_is_of_the_local_date_at_its_stop(site, offset, day):
     body = raw_event(occurred=at_ms, stop=STOP | {"location": site})
     place = place_of(POLICY, TMS, Entity("acme/shipment/S1"), body)
     found = discriminator(
-        POLICY.catalogue["delivery.refused"], body, place._replace(canonical=site)
+        POLICY.catalogue["delivery.refused"], body, Place(site, place.site, place.role)
     )
     assert found == f"{site}@{day}"
 
