@@ -24,7 +24,6 @@ from pipeline.kafka.registry import Registry
 from pipeline.local.stack import Addresses, addresses
 from pipeline.operations.proof.evidence import Progress, TopicEvidence
 from pipeline.settings import Settings, SettingsError
-from pipeline.web.server import AddressInUseError
 
 
 def surroundings() -> tuple[Settings, Addresses]:
@@ -82,7 +81,7 @@ def explained() -> Iterator[None]:
         fail(str(error), UNREACHABLE)
     except UnregisteredError as error:
         fail(str(error), UNREACHABLE)
-    except (SettingsError, AddressInUseError, ConfigurationError) as error:
+    except (SettingsError, ConfigurationError) as error:
         fail(str(error), WRONG_USE)
     except OSError as error:
         fail(unusable(error), WRONG_USE)

@@ -18,7 +18,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pipeline.local.artifacts import Artifacts
 from pipeline.local.broker import Broker, Node
 from pipeline.local.faults import StackInUseError, StartError
 from pipeline.local.holding import Account, Holding, Part, held
@@ -69,6 +68,9 @@ class LocalStack:
         self.brokers: Sequence[Broker] = ()
         self.registry: Registry | None = None
         self._report = report
+        # What it downloads with is slow to import, and most look for a running stack only
+        from pipeline.local.artifacts import Artifacts  # noqa: PLC0415
+
         self._artifacts = Artifacts(cache_dir, report=report)
         self._count = brokers
         self._external = external

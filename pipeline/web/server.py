@@ -13,6 +13,7 @@ from typing import Final
 
 import uvicorn
 
+from pipeline.settings import SettingsError
 from pipeline.web.app import Application
 from pipeline.web.stopping import stopped_by_signals
 
@@ -20,7 +21,7 @@ GRACE_S: Final = 5
 """Seconds that open requests get to end once the server stops."""
 
 
-class AddressInUseError(RuntimeError):
+class AddressInUseError(SettingsError):
     """Somebody else listens there; the message says what to do."""
 
 
