@@ -138,11 +138,9 @@ class Campaign:
         """What was done and what came of it, in Markdown."""
         arena = self.arena
         rows = [
-            f"| {name} | {len(o.seconds)} | {long} | {median(o.seconds or [0]):.1f} |"
-            f" {max(o.seconds or [0]):.1f} | {median(o.pauses or [0]):.1f} |"
-            f" {max(o.pauses or [0]):.1f} |"
-            for name, long in ((fault.name, fault.long) for fault in self.faults)
-            for o in (self.outcomes[name],)
+            f"| {fault.name} | {len(o.seconds)} | {fault.long} | {_figures(o)} |"
+            for fault in self.faults
+            for o in (self.outcomes[fault.name],)
         ]
         return REPORT.format(
             brokers=f"{len(arena.stack.brokers)} broker(s)",
@@ -166,6 +164,14 @@ class Campaign:
         """How long all faults would take, as long as each did by now."""
         every = median([s for o in self.outcomes.values() for s in o.seconds] or [0])
         return sum(f.long * median(self.outcomes[f.name].seconds or [every]) for f in self.faults)
+
+
+def _figures(outcome: Outcome) -> str:
+    if not outcome.seconds:
+        return "– | – | – | –"
+    return " | ".join(
+        f"{of(each):.1f}" for each in (outcome.seconds, outcome.pauses) for of in (median, max)
+    )
 
 
 def table(brokers: int) -> list[Fault]:
