@@ -168,7 +168,7 @@ class Campaign:
 
 def _figures(outcome: Outcome) -> str:
     if not outcome.seconds:
-        return "– | – | – | –"
+        return "- | - | - | -"
     return " | ".join(
         f"{of(each):.1f}" for each in (outcome.seconds, outcome.pauses) for of in (median, max)
     )
