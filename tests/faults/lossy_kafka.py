@@ -52,7 +52,7 @@ class LossyArena(Arena):
     def __init__(self, seed: int) -> None:
         sys.setswitchinterval(SWITCH_S)
         with (
-            patch("pipeline.local.stack.Artifacts", _artifacts),
+            patch("pipeline.local.artifacts.Artifacts", _artifacts),
             patch("arena.TcpProxy", DeadlyProxy),
         ):
             super().__init__(seed, RATE)
