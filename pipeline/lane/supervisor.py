@@ -197,8 +197,9 @@ class _Supervisor:
             if callable(self._worker):
                 return self._worker()
             argv = list(self._worker)
-            env = os.environ if self._env is None else dict(self._env)
-            os.execvpe(argv[0], argv, env)  # noqa: S606  no shell is wanted
+            if self._env is None:
+                os.execvp(argv[0], argv)  # noqa: S606  no shell is wanted
+            os.execvpe(argv[0], argv, dict(self._env))  # noqa: S606
         except SystemExit as ending:
             return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
         except BaseException:  # noqa: BLE001  the process ends here, whatever it was
