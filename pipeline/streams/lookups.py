@@ -63,6 +63,7 @@ class Lookups:
         self._registry = registry
         self._clock = clock
         self._asked: dict[tuple[str, int], float] = {}
+        """When an id was first not found, or last refused: then one question is enough."""
         self._refused_until: dict[tuple[str, int], float] = {}
 
     def expire(self, *, everything: bool = False) -> None:
@@ -77,7 +78,9 @@ class Lookups:
         for name in [n for n, until in self._refused_until.items() if everything or until <= now]:
             del self._refused_until[name]
             self.schemas.pop(name, None)
-        for name in [n for n, first in self._asked.items() if first + REFUSED_FOR_S <= now]:
+            if everything:
+                self._asked.pop(name, None)
+        for name in [n for n, since in self._asked.items() if since + 2 * REFUSED_FOR_S <= now]:
             del self._asked[name]
 
     def find_schemas(self, wanted: Mapping[tuple[str, int], frozenset[str]]) -> frozenset[str]:
@@ -183,5 +186,5 @@ class Lookups:
 
     def _refuse(self, topic: str, number: int, refused: Refused) -> None:
         self.schemas[topic, number] = refused
-        self._refused_until[topic, number] = self._clock() + REFUSED_FOR_S
-        self._asked.pop((topic, number), None)
+        now = self._asked[topic, number] = self._clock()
+        self._refused_until[topic, number] = now + REFUSED_FOR_S

@@ -183,11 +183,29 @@ def test_a_refusal_is_kept_for_a_while_and_then_asked_about_again(looking, clock
     assert (TMS, 9) not in looking.schemas
 
 
+def test_what_is_refused_again_keeps_nobody_waiting_again(looking, clock):
+    twice(looking, clock, wanted(9))
+    clock.now += lookups.REFUSED_FOR_S
+    looking.expire()
+    assert looking.find_schemas(wanted(9)) == frozenset()
+    assert refused(looking, 9) is Reason.UNKNOWN_SCHEMA
+
+
+def test_what_was_refused_and_is_registered_by_now_is_found(looking, known, clock):
+    twice(looking, clock, wanted(9))
+    clock.now += lookups.REFUSED_FOR_S
+    looking.expire()
+    known.add(9, codec.definition("raw-event"), names.subject(TMS))
+    assert looking.find_schemas(wanted(9)) == frozenset()
+    assert looking.schemas[TMS, 9].name == "RawEvent"
+
+
 def test_who_has_put_something_right_need_not_wait(looking, clock):
     twice(looking, clock, wanted(9))
     looking.find_schemas(wanted(1))
     looking.expire(everything=True)
     assert list(looking.schemas) == [(TMS, 1)]
+    assert looking.find_schemas(wanted(9)) == {TMS}  # it is looked for with patience once more
 
 
 def test_a_flood_of_made_up_ids_costs_a_few_requests_and_ends(looking, known, clock):
