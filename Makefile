@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test up down lint properties faults bench bench-quick docs wheel clean
+.PHONY: help demo test up down lint properties faults bench bench-all bench-quick docs wheel clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -60,6 +60,10 @@ faults: $(TEST_READY) ## Kill, cut and spoil everything for MINUTES (60) and pro
 
 bench: $(TEST_READY) ## Measure Milepost and its peers in turn, write docs/performance.md (an hour; ARGS=--quick)
 	@$(BIN)/python -m benchmarks.compare $(ARGS)
+
+bench-all: bench ## Measure everything: the peers, then entities, partitions, restart, pauses, workers, a load step (two hours)
+	@for name in entities partitions restart pauses workers load_step report; do \
+	  echo "benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 bench-quick: $(TEST_READY) ## Compare CPU per event with the committed ratios (less than three minutes)
 	@$(BIN)/python -m benchmarks.quick $(ARGS)

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks import compare, report
-from benchmarks.peers import catalogue, harness, meters, pacing
+from benchmarks.peers import catalogue, full_check, harness, meters, pacing
 from pipeline.contract import names
 
 RATE = 1_000
@@ -93,7 +93,10 @@ def measure(bench, times):
             pacer.wait(30)
         reader.stop()
         run.stop()
-        run.clean()
+    fault = full_check.audit(cluster)
+    run.clean()
+    if fault:
+        raise RuntimeError(f"not exact: {fault}")
     return found
 
 

@@ -79,6 +79,9 @@ def main():
     reader.add_argument("--commit", action="store_true")
     reader.add_argument("--against", type=Path, default=COMMITTED)
     given = reader.parse_args()
+    if not (given.commit or given.against.exists()):
+        print(f"{given.against} is missing: --commit writes it", file=sys.stderr)
+        sys.exit(2)
     now = ratios(measured(given.records, given.rounds, given.quiet_s))
     before = json.loads(given.against.read_text("utf-8")) if given.against.exists() else {}
     told = list(moved(before, now))

@@ -93,6 +93,53 @@ def goals(figures):
     yield "full path: broker's CPU at 2,000/s, same peer", found, 1.0, False
 
 
+def own_goals():
+    """Each goal that Milepost is held to alone.
+
+    Yields:
+        What it is about, the figure that was found (None: not measured), the most that is wanted,
+        and its unit.
+
+    """
+    for name, counts, text in (
+        ("entities", {100_000, 1_000_000, 5_000_000}, "100 thousand to 5 million entities"),
+        ("partitions", {4, 64}, "4 to 64 partitions"),
+    ):
+        rows = kept(name)["rows"]
+        cost = by(rows, name, "us_per_event")
+        found = 100 * flat(cost) if counts <= cost.keys() else None
+        yield f"CPU per event flat from {text}", found, 20, "%"
+    rows = kept("restart")["rows"]
+    memory, took = by(rows, "entities", "rss_mib"), by(rows, "entities", "first_decision_s")
+    yield "memory of a worker beside its entities", memory.get(0), 300, "MiB"
+    yield "restart with a million entities to the first decision", took.get(1_000_000), 10, "s"
+    told = kept("pauses")
+    for what, most in (("killed", 2_000), ("drained", 1_000)):
+        yield (
+            f"longest pause of a partition, worker {what}",
+            max(told[what], default=None),
+            most,
+            "ms",
+        )
+
+
+def kept(name):
+    """Figures of another measurement; empty where there are none."""
+    path = RESULTS / f"{name}.json"
+    empty = {"rows": [], "killed": [], "drained": []}
+    return json.loads(path.read_text("utf-8")) if path.exists() else empty
+
+
+def own_goal_table():
+    lines = ["| goal | wanted | found | |", "|---|--:|--:|---|"]
+    for what, value, most, unit in own_goals():
+        told = UNKNOWN if value is None else f"{value:,.0f} {unit}"
+        lines.append(
+            f"| {what} | ≤ {most:,} {unit} | {told} | {verdict(value, most, least=False)} |"
+        )
+    return lines
+
+
 def verdict(found, bound, least):
     """How far a goal is."""
     if found is None:
@@ -138,7 +185,8 @@ def main_table(figures):
 
 def latency_table(figures):
     """Latencies at 2,000/s and at half of each one's most."""
-    head = "p50 / p99 / p99.9 ms at 2,000/s"
+    runs = max(len(found["p50_ms"]) for found in figures.document["rows"])
+    head = f"p50 / p99 / p99.9 ms at 2,000/s, medians of {runs}"
     lines = [
         f"| | {head} | cores: worker / broker | at half of its most | p50 / p99 / p99.9 ms there |",
         "|---|--:|--:|--:|--:|",
@@ -239,6 +287,8 @@ def page(document, extra=()):
         "## Goals",
         "",
         *goal_table(goals(figures)),
+        "",
+        *own_goal_table(),
         "",
     ]
     for part in extra:

@@ -62,11 +62,16 @@ def once(bench, peer, count):
         took = time.time() - began
         truth = bench.truth(bench.count)
         drained = harness.watch(run, truth)
+        rss, peak = meters.rss_mib(worker.pid), meters.peak_rss_mib(worker.pid)
+        run.stop()
+        fault = run.check(truth)
+        if fault:
+            raise RuntimeError(f"not exact: {fault}")
         return {
             "entities": count,
             "first_decision_s": round(took, 2),
-            "rss_mib": round(meters.rss_mib(worker.pid)),
-            "peak_rss_mib": round(meters.peak_rss_mib(worker.pid)),
+            "rss_mib": round(rss),
+            "peak_rss_mib": round(peak),
             "us_per_event": round(drained.cpu_per_million, 2),
             "state_bytes": len(kept.value),
         }

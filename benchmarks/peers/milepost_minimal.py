@@ -95,7 +95,7 @@ def records_of(batch):
 if __name__ == "__main__":
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 50, 50)
+    gc.set_threshold(1_000_000, 20, 50)
     sys.argv = sys.argv[:1]
     faust.Worker(
         app, loglevel="WARNING", redirect_stdouts=False, override_logging=False

@@ -82,6 +82,40 @@ class TestGoals:
         assert report.verdict(value, bound, least) == said
 
 
+class TestGoalsOfMilepostAlone:
+    @pytest.fixture
+    def results(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(report, "RESULTS", tmp_path)
+
+        def keep(name, **figures):
+            report.keep(tmp_path / f"{name}.json", figures)
+
+        return keep
+
+    def goals(self):
+        return {what: found for what, found, _, _ in report.own_goals()}
+
+    def test_what_was_not_measured_is_not_reached(self, results):
+        assert set(self.goals().values()) == {None}
+        assert all(line.endswith("| not measured |") for line in report.own_goal_table()[2:])
+
+    def test_a_cost_is_flat_only_over_all_that_was_asked_for(self, results):
+        rows = [{"entities": count, "us_per_event": cost} for count, cost in
+                ((100_000, 50.0), (1_000_000, 55.0))]  # fmt: skip
+        results("entities", rows=rows)
+        assert set(self.goals().values()) == {None}
+        results("entities", rows=[*rows, {"entities": 5_000_000, "us_per_event": 65.0}])
+        assert self.goals()["CPU per event flat from 100 thousand to 5 million entities"] == (
+            pytest.approx(30.0)
+        )
+
+    def test_the_longest_pause_counts(self, results):
+        results("pauses", killed=[1_500, 2_500], drained=[600, 700])
+        goals = self.goals()
+        assert goals["longest pause of a partition, worker killed"] == 2_500
+        assert goals["longest pause of a partition, worker drained"] == 700
+
+
 def test_the_page_says_that_peers_do_less_and_what_was_not_run():
     text = report.page(document(*ROWS))
     assert "Peers do the minimal step only" in text
