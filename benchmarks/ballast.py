@@ -1,4 +1,7 @@
-"""State that lies there: many orders of which one thing was said, as the changelog keeps them."""
+"""State that lies there: many orders of which one thing was said, as the changelog keeps them.
+
+Or shipments whose story is whole, ten milestones each.
+"""
 
 import random
 import uuid
@@ -43,18 +46,34 @@ class Ballast:
         now_ms: when it was said.
         raw_id: of the raw event schema.
         partitions: of every input.
+        whole: a shipment with its whole story instead.
 
     """
 
-    def __init__(self, now_ms, raw_id, partitions=4):
+    def __init__(self, now_ms, raw_id, partitions=4, *, whole=False):
         self.partitions = partitions
         self._driver = TopologyDriver([spec.policy()], partitions=partitions, start_ms=now_ms)
         self._driver.raw_schema_id = raw_id
-        key, value = said(0, "REL", now_ms - workload.DAY_MS, random.Random(1), 1)
-        self._driver.pipe_bytes(ERP, key, value)
+        key = self._ship(now_ms) if whole else self._release(now_ms)
         self.value = next(
             kept for log in self._driver.changelog for name, kept in log.items() if name == key
         )
+
+    def _release(self, now_ms):
+        key, value = said(0, "REL", now_ms - workload.DAY_MS, random.Random(1), 1)
+        self._driver.pipe_bytes(ERP, key, value)
+        return key
+
+    def _ship(self, now_ms):
+        chance = random.Random(1)
+        stories = (workload.Entity(number, chance, 0) for number in range(100))
+        shipment = next(entity for entity in stories if entity.kind == "shipment")
+        for _ in shipment.story:
+            event = shipment.event(chance, now_ms - workload.DAY_MS + shipment.told * 3_600_000)
+            event["event_id"] = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+            self._driver.pipe(names.raw_topic(event["platform"]), event)
+            shipment.told += 1
+        return shipment.key
 
     def keys(self, count):
         """Partition and key of each order."""

@@ -77,6 +77,20 @@ def one(lying, count):
     }
 
 
+def whole(count):
+    """Memory of so many shipments whose stories are whole."""
+    kept = ballast.Ballast(int(time.time() * 1000), 1, whole=True)
+    bare = meters.rss_mib(os.getpid())
+    lying = states(kept, count)
+    gc.collect()
+    full = meters.rss_mib(os.getpid())
+    return {
+        "shipments": sum(map(len, lying)),
+        "bytes_per_shipment": round((full - bare) * 2**20 / count),
+        "state_bytes": len(kept.value),
+    }
+
+
 def main():
     reader = argparse.ArgumentParser(description=__doc__)
     reader.add_argument("--entities", default="100000,1000000,5000000")
@@ -84,7 +98,11 @@ def main():
     reader.add_argument("--runs", type=int, default=3)
     reader.add_argument("--out", type=Path, default=report.RESULTS / "entities.json")
     reader.add_argument("--one", type=int, help="measure in this process and print it")
+    reader.add_argument("--whole", type=int, help="so many shipments with their whole stories")
     given = reader.parse_args()
+    if given.whole:
+        print(json.dumps(whole(given.whole)))
+        return
     if given.one:
         print(json.dumps(one(given.one, given.events)))
         return
@@ -101,7 +119,11 @@ def main():
             )
             found.append(json.loads(done.stdout))
             print(f"run {run + 1}: {found[-1]}", flush=True)
-    report.keep(given.out, {"machine": meters.machine(), "rows": found})
+    argv = [sys.executable, "-m", "benchmarks.entities", "--whole", "200000"]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    stories = json.loads(done.stdout)
+    print(stories)
+    report.keep(given.out, {"machine": meters.machine(), "rows": found, "whole": stories})
 
 
 if __name__ == "__main__":

@@ -332,6 +332,13 @@ def entities(told):
     for count, value in cost.items():
         yield f"| {count:,} | {value:.1f} | {memory[count]:,.0f} |"
     yield ""
+    whole = told["whole"]
+    yield (
+        f"A shipment whose story is whole, with ten milestones, takes"
+        f" {whole['bytes_per_shipment']:,} bytes of memory, {whole['state_bytes']:,} of them its"
+        " state in the changelog."
+    )
+    yield ""
     yield f"From least to greatest {flat(cost):.0%} (wanted: within 20 %)."
 
 
