@@ -253,17 +253,6 @@ def dead_letter(
     return key, value, [*kept, *told]
 
 
-def omitted_digest(headers: Given) -> bytes | None:
-    """Digest of the value that a dead letter left out; None: it has its value."""
-    found = dict(headers)
-    if OMITTED not in found:
-        return None
-    try:
-        return bytes.fromhex((found.get(DIGEST) or b"").decode())
-    except ValueError:
-        return b""
-
-
 def _told(
     origin: Origin, reason: Reason, stage: str, detail: str, policy_version: str, group: str
 ) -> Headers:

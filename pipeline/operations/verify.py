@@ -172,7 +172,8 @@ def _sum(walk: LedgerWalk, report: Report) -> None:
     report.dispositions, report.reasons = walk.dispositions, walk.reasons
     if walk.dispositions.total() != walk.seq:
         detail = f"{walk.dispositions.total()} verdicts, {walk.seq} ledger numbers"
-        report.flag("counts", names.DECISIONS, number, walk.last, detail)
+        at_fault = walk.last if walk.skipped < 0 else walk.skipped
+        report.flag("counts", names.DECISIONS, number, at_fault, detail)
     for topic, first, until in walk.lost:
         report.lost += until - first
         detail = f"{until - first} offsets from {first} were gone before they were read"

@@ -19,9 +19,6 @@ DECLARED = declarations.load()
 BLOCK = "decision-block"
 POLICY = compile_policy(demo_bundle(load_bundle()))
 STORY = "entity-status"
-BLOCK = "decision-block"
-POLICY = compile_policy(demo_bundle(load_bundle()))
-STORY = "entity-status"
 NOW_MS = 1_790_000_000_000
 TMS = "logistics.raw.tms-na.v1"
 

@@ -43,7 +43,6 @@ def test_counts_of_each_input_are_told(topics):
 # One record of each topic deleted, doubled, altered, swapped; and every end cut off
 
 COMPACTED = {names.CHANGELOG, names.ENTITY_STATUS}
-COMPACTED = {names.CHANGELOG, names.ENTITY_STATUS}
 DELETED = {
     names.DECISIONS: "chain",
     names.APPROVED: "approved",
@@ -96,8 +95,6 @@ DOUBLED = {
     names.DEAD_LETTER: "dead_letters",
     names.ENTITY_STATUS: "status",
     names.CHANGELOG: "state",
-    names.ENTITY_STATUS: "status",
-    names.CHANGELOG: "state",
     names.REKEYED: "unread",
     names.LINKS: "unread",
     names.CONTROL: "unread",
@@ -119,12 +116,6 @@ def test_a_doubled_record_is_found(topics, topic, rule):
         # The ledger claims to have read beyond it, so it was passed over
         _move_on(topics, *place, end + 1)
     assert rule in broken(topics)
-
-
-def _superseded(record, rows):
-    """Whether a later record of a compacted topic takes this one's place."""
-    later = [row.value for row in rows if row.key == record.key and row.offset > record.offset]
-    return bool(later) and later[-1] != record.value and record.key != b"\0partition"
 
 
 def _superseded(record, rows):

@@ -10,7 +10,6 @@ import hashlib
 from typing import Any, Final
 
 from pipeline.contract import codec, names
-from pipeline.governance.identity import entity_key
 from pipeline.kafka.reading import Stored
 from pipeline.operations.proof.carried import Carried
 from pipeline.operations.proof.evidence import Evidence
@@ -59,15 +58,17 @@ class ApprovedCheck:
         """Number entities and their stories, and hold the digest of all against the ledger's."""
         for _, entries in self._entities.groups():
             self._follow(entries)
-        known = len(self.running)
+        known, same = len(self.running), 0
         for count, digest, _ in self._walk.approved:
             if not 0 < count <= known:
                 continue
             offset, running = self.running[count - 1]
             if running != digest:
-                detail = "up to here the records are not those whose digest the ledger carries"
-                self._wrong("altered", offset, detail)
+                first, _ = self.running[min(same, count - 1)]
+                detail = f"one of these, up to offset {offset}, is not as the ledger vouches for"
+                self._wrong("altered", first, detail)
                 return
+            same = count
 
     def _read(self) -> None:
         number, running, behind = self._walk.partition, b"", -1
@@ -100,7 +101,7 @@ class ApprovedCheck:
         number = codec.schema_id(record.value)
         if not self.ids or self.ids[-1][1] != number:
             self.ids.append((len(self.running) - 1, number))
-        entity = entity_key(body["tenant"], body["entity_type"], body["entity_id"]).encode()
+        entity = _key(body)
         if record.key != entity:
             self._wrong("approved", offset, f"its key is not {entity.decode()}")
         found = dict(record.headers)
@@ -157,3 +158,9 @@ class ApprovedCheck:
             seq, offset = stories[-1]
             detail = f"this story is at entity_seq {seq}, the entity's approved records at {told}"
             self._report.flag("status", names.ENTITY_STATUS, self._walk.partition, offset, detail)
+
+
+def _key(body: Record) -> bytes:
+    """Key of the entity that a record is about: `tenant/type/id`, `%` and `/` in them escaped."""
+    parts = (body["tenant"], body["entity_type"], body["entity_id"])
+    return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts).encode()

@@ -5,10 +5,10 @@ Must never judge what a verdict says.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from pipeline.contract import codec
-from pipeline.governance.vocabulary import PRECISION_MS, Precision
 from pipeline.kafka.reading import Span, Stored
 from pipeline.operations.proof.carried import Carried, Claim
 from pipeline.operations.proof.evidence import Evidence
@@ -16,7 +16,9 @@ from pipeline.operations.proof.ledger import Decided, LedgerWalk, digest_of
 from pipeline.operations.proof.report import Beyond, Input, Report
 from pipeline.operations.proof.spill import Column
 
-_WIDTHS: Final = {str(precision): width for precision, width in PRECISION_MS.items()}
+_WIDTHS_MS: Final = {"DAY": 86_400_000, "MINUTE": 60_000, "SECOND": 1_000}
+"""By `occurred_precision`, how many ms a time may be off; any other is exact to one."""
+_NONE: Final = (-1, -1)
 
 
 class InputCheck:
@@ -39,6 +41,8 @@ class InputCheck:
         self._report = report
         self._topics: list[str] = []
         self._missing = Column("<q", walk.folder)
+        self._amiss = -1
+        """First offset of an input where verdicts and records do not go one to one."""
 
     def compare(self, topic: str) -> None:
         """Hold one input against the ledger."""
@@ -51,35 +55,36 @@ class InputCheck:
             return
         self._topics.append(topic)
         self._missing.resize(0)
+        self._amiss = decided.next - 1
         span = self._evidence.span(topic, number)
-        beyond = at = _first(rows, span.start)
+        beyond = _first(rows, span.start)
         records = pending = 0
-        due, seq = rows[at] if at < count else (-1, -1)
+        verdicts = self._verdicts(rows, beyond)
+        due, seq = next(verdicts, _NONE)
         for record in self._evidence.records(topic, number, span):
-            while at < count and due < record.offset:
+            while 0 <= due < record.offset:
                 self._missing.append(due)
-                at += 1
-                due, seq = rows[at] if at < count else (-1, -1)
+                due, seq = next(verdicts, _NONE)
             if due == record.offset:
                 self._compare(record, seq)
                 records += 1
-                at += 1
-                due, seq = rows[at] if at < count else (-1, -1)
+                due, seq = next(verdicts, _NONE)
             elif record.offset < decided.next:
                 records += 1
+                self._amiss = min(self._amiss, record.offset)
                 self._wrong("unread", record.offset, topic, "no verdict is about this record")
             else:
                 pending += 1
-        for behind in range(at, count):
-            self._missing.append(rows[behind][0])
+        while due >= 0:
+            self._missing.append(due)
+            due, seq = next(verdicts, _NONE)
         beyond += self._explain(topic, span)
         if beyond:
             report.beyond.append(Beyond(topic, number, beyond))
         report.inputs.append(Input(topic, number, records, count, pending))
         if records + beyond != count:
             detail = f"{count} verdicts, {records} records and {beyond} beyond reach"
-            at_fault = self._missing[0][0] if len(self._missing) else decided.next - 1
-            self._wrong("counts", at_fault, topic, detail)
+            self._wrong("counts", self._amiss, topic, detail)
 
     def conclude(self) -> None:
         """Compare what several approved records carry of one claim."""
@@ -89,6 +94,17 @@ class InputCheck:
 
     def _wrong(self, rule: str, offset: int, topic: str, detail: str) -> None:
         self._report.flag(rule, topic, self._walk.partition, offset, detail)
+
+    def _verdicts(self, rows: Column, at: int) -> Iterator[tuple[int, int]]:
+        """Offset and ledger_seq of each verdict; where several are about one record, the first."""
+        newest = -1
+        for place in range(at, len(rows)):
+            offset, seq = rows[place]
+            if offset > newest:
+                newest = offset
+                yield offset, seq
+            else:
+                self._amiss = min(self._amiss, offset)
 
     def _explain(self, topic: str, span: Span) -> int:
         """How many missing ones retention took while they were read; the others are flagged."""
@@ -100,6 +116,7 @@ class InputCheck:
             if offset < start:
                 taken += 1
             else:
+                self._amiss = min(self._amiss, offset)
                 detail = "a verdict is about this record, and it is not there"
                 self._wrong("inputs", offset, topic, detail)
         return taken
@@ -117,7 +134,7 @@ class InputCheck:
             detail = f"was approved and can't be read: {error}"
             self._wrong("carried", record.offset, record.topic, detail)
             return
-        width = _WIDTHS.get(raw["occurred_precision"], PRECISION_MS[Precision.MILLISECOND])
+        width = _WIDTHS_MS.get(raw["occurred_precision"], 1)
         claim = Claim(len(self._topics) - 1, record.offset, width)
         if not self._carried.agrees(seq, raw, claim):
             detail = f"its approved record (ledger_seq {seq}) carries something else"

@@ -94,6 +94,8 @@ class LedgerWalk:
         """What it says now: until the cut, and behind it."""
         self.missing = 0
         """Blocks that are not there."""
+        self.skipped = -1
+        """Offset of the first block whose ledger_seq does not go on; -1: all do."""
         self.approved = Column("<q16sq", folder)
         """By block: how many approved records there are, their running digest, its offset."""
         self.wanted = 0
@@ -127,8 +129,7 @@ class LedgerWalk:
         if at.offset != self.last + 1 or not len(self.transactions):
             self.transactions.append(at.offset, 0, 0)
         self.last = at.offset
-        self._link(block, wrong)
-        self._align(block["first_seq"])
+        self._link(block, at, wrong)
         self.chain = hashlib.sha256(value[_HEADER_BYTES:]).hexdigest()
         self._tile(block, wrong)
         self._note(block, at, wrong)
@@ -154,21 +155,28 @@ class LedgerWalk:
         found: bytes = self.digests[seq][0]
         return found
 
-    def _link(self, block: Record, wrong: Wrong) -> None:
+    def _link(self, block: Record, at: At, wrong: Wrong) -> None:
         number, first = block["block"], block["first_seq"]
         if number != self.blocks:
             self.missing += max(0, number - self.blocks)
             wrong("chain", f"block {number} where {self.blocks} is due")
         if block["previous_hash"] != self.chain:
             wrong("chain", f"block {number} does not name the block before it")
+        if first != self.seq and self.skipped < 0:
+            self.skipped = at.offset
         if first != self.seq or block["partition"] != self.partition:
             where = f"partition {block['partition']}, ledger_seq {first}"
             wrong("chain", f"block {number} begins at {where}, {self.seq} is due")
 
-    def _align(self, first: int) -> None:
-        """Keep `digests` in step with ledger_seq where blocks are missing or doubled."""
-        if first - len(self.digests) <= _MISSING_MAX:
-            self.digests.resize(max(0, first))
+    def _room(self, first: int, count: int) -> int:
+        """Room for digests, from where on: in step with ledger_seq, also behind missing blocks.
+
+        A block that is there again, or too early, takes nothing from the others.
+        """
+        known = len(self.digests)
+        at = first if 0 <= first <= known + _MISSING_MAX else known
+        self.digests.resize(max(known, at + count))
+        return at
 
     def _tile(self, block: Record, wrong: Wrong) -> None:
         taken: dict[int, list[int]] = {}
@@ -205,12 +213,13 @@ class LedgerWalk:
         first, covered = block["first_seq"], block["inputs"]
         rows = [self._input(item["topic"]).rows for item in covered]
         buried = 0
+        room = self._room(first, len(block["decisions"]))
         for place, row in enumerate(block["decisions"]):
             self.dispositions[row["disposition"]] += 1
             self.reasons[row["reason"]] += 1
             if row["input"] < len(rows):
                 rows[row["input"]].append(row["offset"], first + place)
-            self.digests.append(row["digest"])
+            self.digests[room + place] = (row["digest"],)
             buried += self._sent(row["disposition"], row["digest"], row["reason"], block, at)
         for row in block["transitions"]:
             digest = self.digest(row["seq"])

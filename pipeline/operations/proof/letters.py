@@ -1,6 +1,6 @@
 """Records that the ledger sent elsewhere: dead letters, and strays on the re-keyed topic.
 
-Must never read a header for more than its reason.
+Must never read a header for more than its reason, and the digest of what it left out.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import Final
 
-from pipeline.contract import headers, names
+from pipeline.contract import names
 from pipeline.kafka.reading import Stored
 from pipeline.operations.proof.evidence import Evidence
 from pipeline.operations.proof.ledger import LedgerWalk, Told, digest_of, letter
@@ -18,6 +18,11 @@ from pipeline.operations.proof.spill import Buckets, Column
 
 _TRANSACTION_MS: Final = 60_000
 """A dead letter and its block commit together, so they are not further apart than this."""
+_REASON: Final = f"{names.DEAD_LETTER_PREFIX}reason"
+_OMITTED: Final = f"{names.DEAD_LETTER_PREFIX}omitted"
+"""Only on a letter that is too large to keep the value that it is about."""
+_DIGEST: Final = f"{names.DEAD_LETTER_PREFIX}value-digest"
+"""Of a value that was left out."""
 
 Entry = tuple[int, int, int, int, int]
 """Told by whom, block or ordinal of the letter, append time, offset, transaction."""
@@ -168,6 +173,11 @@ class ReroutedCheck:
 def letter_of(record: Stored) -> bytes:
     """What identifies a dead letter: the bytes it is about, and the reason it gives."""
     found = dict(record.headers)
-    reason = (found.get(f"{names.DEAD_LETTER_PREFIX}reason") or b"").decode("utf-8", "replace")
-    omitted = headers.omitted_digest(record.headers)
-    return letter(digest_of(record.value) if omitted is None else omitted, reason)
+    reason = (found.get(_REASON) or b"").decode("utf-8", "replace")
+    if _OMITTED not in found:
+        return letter(digest_of(record.value), reason)
+    try:
+        omitted = bytes.fromhex((found.get(_DIGEST) or b"").decode())
+    except ValueError:
+        omitted = b""
+    return letter(omitted, reason)
