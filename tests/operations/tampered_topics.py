@@ -20,6 +20,7 @@ BLOCK = "decision-block"
 POLICY = compile_policy(demo_bundle(load_bundle()))
 STORY = "entity-status"
 NOW_MS = 1_790_000_000_000
+OWN_KEY = b"\0partition"
 TMS = "logistics.raw.tms-na.v1"
 
 
@@ -65,8 +66,21 @@ def rows_of(topics, topic, least=3):
     )
 
 
-def decided_inputs(topics):
-    return rows_of(topics, TMS)
+def place_of(record):
+    return record.topic, record.partition, record.offset
+
+
+def first_places(topics):
+    """By name of each rule that doesn't hold: topic, partition and offset of its first place."""
+    report = check(topics)
+    assert report.first.keys() == report.broken.keys()
+    return {rule: tuple(found[1:4]) for rule, found in report.first.items()}
+
+
+def own_state(topics, number):
+    """Where the state speaks of its partition: a state that is not the ledger's is told there."""
+    rows = topics.records_of[names.CHANGELOG, number]
+    return place_of([record for record in rows if record.key == OWN_KEY][-1])
 
 
 def altered(record, **changes):
@@ -99,7 +113,7 @@ def reseal(topics, number):
         rows[at] = altered(record, previous_hash=chain, approved_digest=digests[count])
         chain = chain_hash(rows[at].value[5:])
     states = topics.records_of[names.CHANGELOG, number]
-    at = max(at for at, record in enumerate(states) if record.key == b"\0partition")
+    at = max(at for at, record in enumerate(states) if record.key == OWN_KEY)
     own = json.loads(states[at].value) | {"chain": chain, "approved_digest": digests[-1]}
     states[at] = states[at]._replace(value=json.dumps(own).encode())
 
