@@ -17,7 +17,7 @@ def compiled(patient: Patient) -> Iterator[Finding]:
         remedy = "Unset MILEPOST_PURE, unless it was set to compare the two"
     yield Finding(
         f"The hot path runs in pure Python: {PURE_BECAUSE}",
-        "A worker decides the same, and governs about a third of the events a second",
+        "A worker decides the same, and governs fewer events a second",
         remedy,
         Severity.WARNING,
     )
