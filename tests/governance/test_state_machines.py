@@ -28,6 +28,8 @@ TOLERANCE_MS = 30 * MINUTE_MS
 CODES = {"tms-na": "SHIPPED", "carrier-redline": "AF", "ops-desk": "departed"}
 TIMES = st.sampled_from([START_MS - minutes * MINUTE_MS for minutes in (0, 10, 50, 90)])
 HOURS = st.integers(1, 5)
+LATE = HOURS | st.sampled_from([24, 168])
+"""Hours after which a record may come again: at once, after a day, after a week."""
 
 
 class Driven(RuleBasedStateMachine):
@@ -198,7 +200,7 @@ class SeenBefore(Driven):
         if record.value not in self.known:
             self.remember(record)
 
-    @rule(hours=HOURS)
+    @rule(hours=LATE)
     def time_passes(self, hours):
         self.driver.advance(hours * HOUR_MS)
 
