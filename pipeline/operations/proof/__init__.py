@@ -2,5 +2,6 @@
 
 Must never share code with the worker beyond the codec, the names on the wire and the reading of
 topics. `make lint` holds this: neither governance nor lane nor streams are within reach, but for
-the list of reasons, from which codec and decoder name what is wrong with bytes.
+the list of reasons, from which codec and decoder name what is wrong with bytes. What `--deep` adds
+runs the kernel, as it has to; it lives in `pipeline.testing.replaying` and is handed in.
 """
