@@ -5,7 +5,9 @@ Must never judge what a verdict says.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Final
 
 from pipeline.contract import codec
@@ -19,6 +21,7 @@ from pipeline.operations.proof.spill import Column
 _WIDTHS_MS: Final = {"DAY": 86_400_000, "MINUTE": 60_000, "SECOND": 1_000}
 """By `occurred_precision`, how many ms a time may be off; any other is exact to one."""
 _NONE: Final = (-1, -1)
+_offset: Final = itemgetter(0)
 
 
 class InputCheck:
@@ -57,7 +60,7 @@ class InputCheck:
         self._missing.resize(0)
         self._amiss = decided.next - 1
         span = self._evidence.span(topic, number)
-        beyond = _first(rows, span.start)
+        beyond = bisect_left(rows, span.start, key=_offset)
         records = pending = 0
         verdicts = self._verdicts(rows, beyond)
         due, seq = next(verdicts, _NONE)
@@ -139,15 +142,3 @@ class InputCheck:
         if not self._carried.agrees(seq, raw, claim):
             detail = f"its approved record (ledger_seq {seq}) carries something else"
             self._wrong("carried", record.offset, record.topic, detail)
-
-
-def _first(rows: Column, offset: int) -> int:
-    """Ordinal of the first row at or behind an offset."""
-    low, high = 0, len(rows)
-    while low < high:
-        middle = (low + high) // 2
-        if rows[middle][0] < offset:
-            low = middle + 1
-        else:
-            high = middle
-    return low
