@@ -58,12 +58,18 @@ def test_a_decision_that_comes_too_late_is_told(milepost, monkeypatch):
     assert (told.code, told.err) == (1, "key is DONE: only WAITING or PARKED can be released\n")
 
 
-@pytest.mark.parametrize("url", ["nonsense", "nosuch://host/name"])
-def test_a_database_that_cannot_be_used_is_told_with_its_setting(milepost, monkeypatch, url):
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("nonsense", "is no URL of a database"),
+        ("nosuch://host/name", "has to name a SQLite or PostgreSQL database"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_told_with_its_setting(milepost, monkeypatch, url, why):
     monkeypatch.setenv("MILEPOST_ERP_DATABASE_URL", url)
     told = milepost("erp", "status")
     assert told.code == 2
-    assert "MILEPOST_ERP_DATABASE_URL is no URL of a database" in told.err
+    assert f"MILEPOST_ERP_DATABASE_URL {why}" in told.err
 
 
 def test_a_folder_that_cannot_be_made_is_told(milepost, monkeypatch, tmp_path):

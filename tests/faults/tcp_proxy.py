@@ -152,9 +152,10 @@ class TcpProxy:
 
 
 def _frame(source: socket.socket) -> bytes:
-    """The next whole frame, its length in front; nothing at the end."""
+    """The next whole frame, its length in front; nothing at the end, or where it is cut short."""
     head = _exactly(source, 4)
-    return head + _exactly(source, struct.unpack(">i", head)[0]) if head else b""
+    rest = _exactly(source, struct.unpack(">i", head)[0]) if head else b""
+    return head + rest if rest else b""
 
 
 def _exactly(source: socket.socket, size: int) -> bytes:
