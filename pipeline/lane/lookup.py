@@ -263,8 +263,7 @@ def group_settled(config: LaneConfig) -> bool:
         KafkaException: the cluster gives no answer.
 
     """
-    # describe_consumer_groups is newer; with it librdkafka 2.16.0 was once seen to abort a process
-    # (an assertion on its request's reference count) as a broker came back
+    # the newer describe_consumer_groups can abort the process when a broker comes back meanwhile
     found = AdminClient(dict(config.client)).list_groups(config.group, timeout=CALL_S)
     return all(group.state in _SETTLED for group in found)
 
