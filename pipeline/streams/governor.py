@@ -411,7 +411,9 @@ def run_worker(app: LaneApp, log_level: str) -> None:
     _keep_memory()
     log.info("the hot path runs %s", f"pure: {PURE_BECAUSE}" if PURE_BECAUSE else "compiled")
     sys.argv = sys.argv[:1]
-    # quiet: what Faust prints itself would end the worker where a full disk is below its output
-    faust.Worker(
+    # quiet, no spinner: what Faust prints itself would end the worker where its output's disk is full
+    worker = faust.Worker(
         app, loglevel=log_level, quiet=True, redirect_stdouts=False, override_logging=False
-    ).execute_from_commandline()
+    )
+    worker.spinner = None
+    worker.execute_from_commandline()

@@ -30,9 +30,21 @@ def disk_full_for_worker(arena: Arena, roll: Random) -> None:
     arena.more(50)
     governor.kill_worker()
     second = until(lambda: governor.worker_pid() not in {None, first} and governor.worker_pid(), 30)
-    arena.decided()
+    others = [
+        other
+        for other in (*arena.guests.values(), *arena.governors.values())
+        if other is not governor and other.running
+    ]
+    for other in others:
+        other.stop()
+    arena.guests.clear()
+    arena.more(50)  # nobody else is there to decide about them
+    assert governor.worker_pid() == second, "the worker ended of a full disk"
     for pid in (governor.pid, second):
         _room(pid, resource.RLIM_INFINITY)
+    for other in arena.governors.values():
+        if other is not governor:
+            other.start()
 
 
 def disk_full_for_sinks(arena: Arena, roll: Random) -> None:
