@@ -411,7 +411,7 @@ def run_worker(app: LaneApp, log_level: str) -> None:
     _keep_memory()
     log.info("the hot path runs %s", f"pure: {PURE_BECAUSE}" if PURE_BECAUSE else "compiled")
     sys.argv = sys.argv[:1]
-    # quiet, no spinner: what Faust prints itself would end the worker where its output's disk is full
+    # What Faust prints itself would end the worker where the disk of its output is full
     worker = faust.Worker(
         app, loglevel=log_level, quiet=True, redirect_stdouts=False, override_logging=False
     )
