@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -45,8 +44,17 @@ def governor(
             _governor_worker()
             return
         surroundings()  # where nothing is known, no worker needs to be tried
-        argv = [sys.executable, "-m", "pipeline.cli.main", "run", "governor", "--worker"]
-        raise typer.Exit(supervise(argv, say=_say))
+        raise typer.Exit(supervise(_supervised_worker, say=_say))
+
+
+def _supervised_worker() -> int:
+    """The worker in a process of its own, with all that its supervisor has loaded."""
+    try:
+        with explained():
+            _governor_worker()
+    except typer.Exit as ending:
+        return ending.exit_code
+    return 0
 
 
 def _governor_worker() -> None:

@@ -20,13 +20,15 @@ What it promises
   says when an input is *read through* T: everything appended up to T was in this or an earlier
   batch. (As far as brokers' clocks agree and replication keeps up.)
 - Anything indefinite ends the process with exit code 75 and every thread's stack; `supervise`
-  starts a fresh one. Exit code 78: it can't run as configured.
+  starts a fresh one. So does leaving unread what another consumer can read. Exit code 78: it can't
+  run as configured.
 
 Threads: *Faust's loop* runs the agent, which only decides. *lane* makes every call of the group's
-consumer and the producers. *lane-lookup* asks where logs start and end. *lane-watchdog* leaves the
-process when a step takes too long. No batch is with the agent and no transaction is open while the
-lane reads, so that a rebalance finds nothing in flight; the processor's methods are called on the
-lane's thread, never while a batch is with the agent.
+consumer and the producers. *lane-lookup* asks where logs start and end, and reads
+where an input stands still. *lane-watchdog* leaves the process when a step takes too long. No batch
+is with the agent and no transaction is open while the lane reads, so that a rebalance finds nothing
+in flight; the processor's methods are called on the lane's thread, never while a batch is with the
+agent.
 
 Phases: starting → joining → restoring → running → (restoring, after an abort) → leaving.
 

@@ -74,6 +74,17 @@ def changelog_reader(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
     }
 
 
+def probe(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
+    """Consumer outside the group that reads a committed record, to see whether one can be read."""
+    return {
+        **changelog_reader(config, on_error),
+        "group.id": f"{config.member}-probe",
+        "client.id": f"{config.member}-probe",
+        "fetch.message.max.bytes": 65_536,
+        "queued.max.messages.kbytes": 1_024,
+    }
+
+
 def observer(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
     """Consumer that never reads: it asks where logs start and end, open transactions included."""
     return {

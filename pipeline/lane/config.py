@@ -63,7 +63,8 @@ class LaneConfig:
     call_limit_s: float = 10.0
     """Limit of one transactional call; beyond it the process is left."""
     stall_limit_s: float = 45.0
-    """Limit of any one step, the agent's included; beyond it the process is left."""
+    """Limit of any one step, the agent's included, and of leaving unread what others can read;
+    beyond it the process is left."""
     output_bytes_max: int = 1_000_000
     """Largest record that is produced, headers included; the output topics must take as much. One
     that is larger aborts its transaction, and in the end the process."""

@@ -28,11 +28,15 @@ from .leaving import Watchdog
 from .lookup import (
     Answer,
     AskEnds,
+    AskGroup,
     AskSpan,
+    AskUnread,
     EndsKnown,
+    GroupKnown,
     InputsKnown,
     Lookup,
     SpanKnown,
+    UnreadKnown,
     append_time_remedy,
 )
 from .model import (
@@ -48,6 +52,7 @@ from .model import (
 )
 from .reading import Part, Reading, TickPlan, check_positions
 from .restore import Restorer
+from .stalls import Place, Stalls
 from .ticker import Ticker
 
 log = logging.getLogger(__name__)
@@ -80,6 +85,10 @@ class Inlet(Generic[S]):
         self._inbox: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._inputs = config.topics
         self._refetch = False
+        self._joined = False
+        self._dry = False
+        """Whether the last reading emptied what was fetched ahead."""
+        self._stalls = Stalls(config.stall_limit_s, time.monotonic())
         self.parts: dict[int, Part[S]] = {}
         self.noted: frozenset[int] | None = None
         """An assignment that was noted and not restored yet: nothing is fetched meanwhile."""
@@ -121,11 +130,13 @@ class Inlet(Generic[S]):
     def _on_assign(self, consumer: Consumer, given: list[TopicPartition]) -> None:
         consumer.assign([])
         self._drop()
+        self._joined = True
         self.noted = frozenset(each.partition for each in given)
         log.info("assigned partitions %s", sorted(self.noted))
 
     def _on_revoke(self, consumer: Consumer, taken: list[TopicPartition]) -> None:
         self._drop()
+        self._joined = False
         self.noted = None
         consumer.unassign()
         log.info("revoked partitions %s", sorted(each.partition for each in taken))
@@ -134,6 +145,7 @@ class Inlet(Generic[S]):
         self.parts.clear()
         self.group = None
         self.generation += 1
+        self._stalls.forget()
 
     # Between batches
 
@@ -218,6 +230,7 @@ class Inlet(Generic[S]):
                       batch.partition, answer.seconds, answer.why)  # fmt: skip
             at = time.monotonic() + answer.seconds
             part.reading.put_back(batch, answer.topics, at)
+            self._stalls.put_off((topic, batch.partition) for topic in part.reading.parked)
             self._observer.deferred(batch.partition, answer)
             self._refetch = True
             return
@@ -240,6 +253,26 @@ class Inlet(Generic[S]):
         self._ticker.poll()
         if self._refetch and self.noted is None:
             self._fetch()
+        if self._dry and self.noted is None and self._stalls.due(now):
+            self._look(now)
+
+    def _look(self, now: float) -> None:
+        """Have the lookup thread see whether what stands still here could be read."""
+        if not self._joined:
+            self._stalls.begin_outside(now)
+            self.lookup.ask(AskGroup())
+            return
+        still = self._stalls.begin(now, self._fetched())
+        if still:
+            self.lookup.ask(AskUnread(still))
+
+    def _fetched(self) -> dict[Place, int]:
+        """Positions of everything that is being fetched."""
+        return {
+            (topic, number): part.reading.position[topic]
+            for number, part in self.parts.items()
+            for topic in sorted(part.reading.open)
+        }
 
     def _on_tick_failed(self, number: int, token: bytes) -> None:
         if number in self.parts:
@@ -249,6 +282,12 @@ class Inlet(Generic[S]):
         """Take in an answer of the lookup thread, unless it is about a former assignment."""
         if isinstance(answer, Exception):
             raise answer
+        if isinstance(answer, UnreadKnown):
+            self._stalls.found(self._fetched(), answer.unread)
+            return
+        if isinstance(answer, GroupKnown):
+            self._stalls.found_outside(joining=not self._joined, settled=answer.settled)
+            return
         if isinstance(answer, InputsKnown):
             self._inputs = answer.question.topics
             for part in self.parts.values():
@@ -301,6 +340,7 @@ class Inlet(Generic[S]):
                 messages += self._consumer.consume(rest, self._config.linger_s) if rest else []
         else:
             messages = self._consumer.consume(self._config.batch_records_max, 0)
+        self._dry = len(messages) < self._config.batch_records_max
         if self.noted is not None or not self.parts:
             for message in messages:
                 self._complain(message)

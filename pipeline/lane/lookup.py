@@ -1,8 +1,9 @@
 """Questions to the cluster that the lane's own thread must not wait for.
 
 One auxiliary thread with one consumer that never reads: where inputs end after a tick, where a log
-starts, whether a topic may be an input. The consumer is made anew after an error; a long-lived
-admin client is avoided, since it may answer a stale leader for ever after a broker restart.
+starts, whether a topic may be an input, whether somebody else could read what this worker leaves
+unread. The consumer is made anew after an error; a long-lived admin client is avoided, since it may
+answer a stale leader for ever after a broker restart.
 """
 
 from __future__ import annotations
@@ -11,11 +12,16 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not re-exported by its stub
     AdminClient,
     ConfigResource,
@@ -24,6 +30,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not re-expo
 
 from . import clients
 from .config import LaneConfig, TopicRefusedError
+from .stalls import Place, Unread
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +85,30 @@ class InputsKnown(NamedTuple):
     question: AskInputs
 
 
-Question = AskEnds | AskSpan | AskInputs
-Answer = EndsKnown | SpanKnown | InputsKnown | Exception
+class AskUnread(NamedTuple):
+    """Could records be read at these positions?"""
+
+    positions: dict[Place, int]
+
+
+class UnreadKnown(NamedTuple):
+    """What could be, by a consumer outside the group; nothing if the cluster gave no answer."""
+
+    unread: dict[Place, Unread]
+
+
+class AskGroup(NamedTuple):
+    """Is the group settled?"""
+
+
+class GroupKnown(NamedTuple):
+    """Whether it is; not if its coordinator gave no answer."""
+
+    settled: bool
+
+
+Question = AskEnds | AskSpan | AskInputs | AskUnread | AskGroup
+Answer = EndsKnown | SpanKnown | InputsKnown | UnreadKnown | GroupKnown | Exception
 
 
 class Lookup:
@@ -121,9 +150,13 @@ class Lookup:
                 if isinstance(question, AskInputs):
                     question.answer.set_exception(refusal)
                 return
-            except KafkaException as error:
+            except (KafkaException, TimeoutError) as error:
                 log.warning("lookup %s: %s", type(question).__name__, error)
                 self._renew()
+                if isinstance(question, AskUnread | AskGroup):
+                    unread = isinstance(question, AskUnread)
+                    self._answer(UnreadKnown({}) if unread else GroupKnown(settled=False))
+                    return
                 if self._closed.wait(min(0.2 * (attempt + 1), 2.0)):
                     return
             else:
@@ -138,6 +171,10 @@ class Lookup:
         if isinstance(question, AskInputs):
             check_inputs(self._config, self._client(), question.topics)
             return InputsKnown(question)
+        if isinstance(question, AskUnread):
+            return UnreadKnown(self._unread(question.positions))
+        if isinstance(question, AskGroup):
+            return GroupKnown(group_settled(self._config))
         ends = offsets(self._client(), question.topics, [question.partition], LATEST)
         latest = {topic: offset for (topic, _), offset in ends.items()}
         if isinstance(question, AskEnds):
@@ -146,6 +183,14 @@ class Lookup:
         return SpanKnown(
             question, {topic: (offset, latest[topic]) for (topic, _), offset in starts.items()}
         )
+
+    def _unread(self, positions: Mapping[Place, int]) -> dict[Place, Unread]:
+        """Find what could be read; behind a position may be no more than a transaction's marker."""
+        topics = sorted({topic for topic, _ in positions})
+        ends = offsets(self._client(), topics, sorted({at for _, at in positions}), LATEST)
+        behind = {place: at for place, at in positions.items() if ends[place] > at}
+        first = readable(self._config, self._on_error, behind) if behind else {}
+        return {place: Unread(behind[place], at, ends[place]) for place, at in first.items()}
 
     def _client(self) -> Consumer:
         if self._consumer is None:
@@ -175,6 +220,56 @@ def offsets(
             raise KafkaException(answer.error)
         found[answer.topic, answer.partition] = answer.offset
     return found
+
+
+def readable(
+    config: LaneConfig, on_error: clients.OnError, positions: Mapping[Place, int]
+) -> dict[Place, int]:
+    """Read the first committed record at or behind each position, with a client of its own.
+
+    Returns:
+        Its offset, where there is one: none before an open transaction or at an end.
+
+    Raises:
+        KafkaException: the cluster lets nobody read, or gives no answer.
+
+    """
+    found: dict[Place, int] = {}
+    client = Consumer(clients.probe(config, on_error))
+    try:
+        client.assign([TopicPartition(*place, at) for place, at in positions.items()])
+        todo = set(positions)
+        until = time.monotonic() + CALL_S
+        while todo and time.monotonic() < until:
+            for message in client.consume(100, 0.2):
+                place: Any = (message.topic(), message.partition())
+                error = message.error()
+                if error is None:
+                    found.setdefault(place, message.offset() or 0)
+                elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  its public name
+                    raise KafkaException(error)
+                todo.discard(place)
+    finally:
+        client.close()
+    if todo and not found:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  its public name
+    return found
+
+
+def group_settled(config: LaneConfig) -> bool:
+    """Tell whether the group waits for nobody: no rebalance goes on in it.
+
+    Raises:
+        KafkaException: the cluster gives no answer.
+
+    """
+    # describe_consumer_groups is newer; with it librdkafka 2.16.0 was once seen to abort a process
+    # (an assertion on its request's reference count) as a broker came back
+    found = AdminClient(dict(config.client)).list_groups(config.group, timeout=CALL_S)
+    return all(group.state in _SETTLED for group in found)
+
+
+_SETTLED = frozenset({"Stable", "Empty", "Dead"})
 
 
 def check_inputs(config: LaneConfig, consumer: Consumer, topics: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from . import clients
 from .config import LaneConfig
 from .leaving import Watchdog
-from .lookup import LATEST, offsets
+from .lookup import LATEST, offsets, readable
 from .model import Observer
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class Restorer:
         self._watchdog = watchdog
         self._observer = observer
         self._on_error = on_error
+        self._look_s = config.stall_limit_s / 4
         self.records = 0
         """Changelog records that the newest restore read."""
 
@@ -116,28 +117,59 @@ class Restorer:
     ) -> Changelog | None:
         """Read committed records until each partition is at its end or past it."""
         state: Changelog = {number: {} for number in ends}
-        todo = {number for number, end in ends.items() if end > 0}
+        todo = {number: 0 for number, end in ends.items() if end > 0}
         if not todo:
             return state
+        self._watchdog.step("changelog")
         client = Consumer(clients.changelog_reader(self._config, self._on_error))
         try:
             # offset 0, not "beginning": that one asks the broker first, half a second
             client.assign([TopicPartition(self._config.changelog_topic, at, 0) for at in todo])
+            look_at = time.monotonic() + self._look_s
             while todo:
-                self._fold(client, state, ends, todo)
+                if self._fold(client, state, ends, todo):
+                    self._watchdog.step("changelog")
+                    look_at = time.monotonic() + self._look_s
+                elif time.monotonic() > look_at:
+                    self._look(todo)
+                    look_at = time.monotonic() + self._look_s
                 if interrupted():
                     return None
         finally:
             client.close()
         return state
 
+    def _look(self, todo: dict[int, int]) -> None:
+        """Tell an outage or somebody's open transaction from a reader that has ceased to read."""
+        changelog = self._config.changelog_topic
+        try:
+            found = readable(
+                self._config,
+                self._on_error,
+                {(changelog, number): at for number, at in todo.items()},
+            )
+        except KafkaException as error:
+            log.warning("waiting for the changelog: %s", error)
+        else:
+            if found:
+                log.error("nothing comes from the changelog, where another consumer reads: next "
+                          "offsets by partition %s", todo)  # fmt: skip
+                return  # and the watchdog ends this process
+            log.warning("waiting for an open transaction in the changelog: next offsets by "
+                        "partition %s", todo)  # fmt: skip
+        self._watchdog.step("changelog")
+
     def _fold(
-        self, client: Consumer, state: Changelog, ends: dict[int, int], todo: set[int]
-    ) -> None:
-        """Apply what one call brings; partitions that are complete leave `todo`."""
+        self, client: Consumer, state: Changelog, ends: dict[int, int], todo: dict[int, int]
+    ) -> bool:
+        """Apply what one call brings; partitions that are complete leave `todo`.
+
+        Returns:
+            Whether any of them moved.
+
+        """
         messages = client.consume(20_000, 0.05)
-        if messages:
-            self._watchdog.step("changelog", WAIT_S)
+        before = sum(todo.values()), len(todo)
         for message in messages:
             error, number, offset = message.error(), message.partition(), message.offset()
             if number is None or offset is None:
@@ -155,4 +187,7 @@ class Restorer:
                     raise KafkaException(error)
                 continue
             if offset >= ends[number]:
-                todo.discard(number)
+                todo.pop(number, None)
+            elif number in todo:
+                todo[number] = max(todo[number], offset)
+        return before != (sum(todo.values()), len(todo))

@@ -10,10 +10,10 @@ import contextlib
 import ctypes
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from types import FrameType
 from .config import EX_CONFIG, EX_TEMPFAIL
 
 PR_SET_PDEATHSIG = 1
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
 WRONG_USE = 2
 NO_REMEDY = frozenset({EX_CONFIG, WRONG_USE})
 """Exit codes of a worker that would end the same way again."""
@@ -61,8 +62,12 @@ class Restarts:
         return min(policy.first_s * 2.0 ** (self._row - 1), policy.longest_s)
 
 
+Worker = Sequence[str] | Callable[[], int]
+"""A command, or a function that returns an exit code; for that nothing needs to be loaded anew."""
+
+
 def supervise(
-    argv: Sequence[str],
+    worker: Worker,
     *,
     policy: RestartPolicy | None = None,
     env: Mapping[str, str] | None = None,
@@ -75,9 +80,9 @@ def supervise(
     the worker is told to stop when the supervisor dies. Call it in the main thread.
 
     Args:
-        argv: the worker's command.
+        worker: what each process runs.
         policy: how patiently to start it again.
-        env: its environment; None: this process's.
+        env: environment of a command; None: this process's.
         grace_s: time for an orderly stop, in seconds.
         say: takes one sentence per restart, and the last one; None: standard error.
 
@@ -85,7 +90,7 @@ def supervise(
         0 after an orderly stop or when the worker ended well by itself; 1 after giving up.
 
     """
-    return _Supervisor(argv, policy or RestartPolicy(), env, grace_s, say or _say).run()
+    return _Supervisor(worker, policy or RestartPolicy(), env, grace_s, say or _say).run()
 
 
 def _say(sentence: str) -> None:
@@ -98,18 +103,18 @@ class _Supervisor:
 
     def __init__(
         self,
-        argv: Sequence[str],
+        worker: Worker,
         policy: RestartPolicy,
         env: Mapping[str, str] | None,
         grace_s: int,
         say: Callable[[str], None],
     ) -> None:
-        self._argv = list(argv)
+        self._worker = worker
         self._policy = policy
         self._env = env
         self._grace_s = grace_s
         self._say = say
-        self._child: subprocess.Popen[bytes] | None = None
+        self._pid = 0
         self._stop = threading.Event()
         self._killed = False
 
@@ -167,23 +172,43 @@ class _Supervisor:
 
     def _run_once(self) -> int:
         parent, prctl = os.getpid(), _prctl()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
+        self._pid = os.fork()  # this process has one thread
+        if self._pid == 0:
+            os._exit(self._be_worker(parent, prctl))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
+        if self._stop.is_set():
+            self._pass_on(signal.SIGTERM)
+        _, status = os.waitpid(self._pid, 0)
+        self._pid = 0
+        return os.waitstatus_to_exitcode(status)
 
-        def bind_to_parent() -> None:
+    def _be_worker(self, parent: int, prctl: Callable[[int, int], int] | None) -> int:
+        """In the child: run the worker; its exit code."""
+        try:
+            os.setsid()  # a terminal's Ctrl-C reaches the worker once, through the supervisor
+            for number in _PASSED_ON:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
             if prctl is not None:
                 prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
                 if os.getppid() != parent:
-                    os._exit(EX_TEMPFAIL)
-
-        # a session of its own: a terminal's Ctrl-C reaches the worker once, through us
-        self._child = subprocess.Popen(
-            self._argv,
-            env=self._env,
-            start_new_session=True,
-            preexec_fn=bind_to_parent,  # noqa: PLW1509  this process has one thread
-        )
-        if self._stop.is_set():
-            self._pass_on(signal.SIGTERM)
-        return self._child.wait()
+                    return EX_TEMPFAIL
+            if callable(self._worker):
+                return self._worker()
+            argv = list(self._worker)
+            if self._env is None:
+                os.execvp(argv[0], argv)  # noqa: S606  no shell is wanted
+            os.execvpe(argv[0], argv, dict(self._env))  # noqa: S606
+        except SystemExit as ending:
+            return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+        except BaseException:  # noqa: BLE001  the process ends here, whatever it was
+            traceback.print_exc()
+            return 1
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
 
     def _tell(self, sentence: str) -> None:
         with contextlib.suppress(OSError):  # where nothing can be written, the worker still counts
@@ -198,10 +223,10 @@ class _Supervisor:
         self._pass_on(signal.SIGKILL)
 
     def _pass_on(self, number: int) -> None:
-        if self._child is not None and self._child.returncode is None:
+        if self._pid:
             signal.alarm(self._grace_s)
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._child.pid, number)
+                os.kill(self._pid, number)
 
 
 def _prctl() -> Callable[[int, int], int] | None:

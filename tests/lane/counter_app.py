@@ -1,12 +1,14 @@
 """A tiny real application of the lane: counts records per key, and obeys a few words in values.
 
     boom            the agent fails
+    hang            the agent never answers
     wait FILE       an outage until FILE exists; only the record's own input waits
     due MS          this partition wants its clock moved at MS
     huge N          an output of N bytes
 
 Run as `counter_app.py JSON`; tells what happens as JSON lines on stdout, takes `inputs A B` on
-stdin. Every decision goes to the output topic, so that a test sees all of it.
+stdin, and `leave A`, unread, which the lane doesn't know of. Every decision goes to the output
+topic, so that a test sees all of it.
 """
 
 import json
@@ -30,6 +32,9 @@ from pipeline.lane import (
     TopicRefusedError,
     is_tick,
 )
+from pipeline.lane.inlet import Inlet
+from pipeline.lane.reading import Reading
+from pipeline.lane.restore import Restorer
 
 sys.path.append(str(Path(__file__).parents[1]))
 
@@ -38,6 +43,8 @@ from crash_points import arm
 SPEC = json.loads(sys.argv[1])
 OUT = SPEC.pop("out")
 CRASH = SPEC.pop("crash", None)
+IDLE = {"join": (Inlet, "join"), "restore": (Restorer, "_fold")}
+"""Methods that may be made to do nothing."""
 
 
 def tell(what, **details):
@@ -79,6 +86,8 @@ def decide(part):
         value = record.value or b""
         if value == b"boom":
             raise RuntimeError("boom")
+        if value == b"hang":
+            threading.Event().wait()
         if value.startswith(b"wait ") and not Path(value[5:].decode()).exists():
             return Deferred(0.3, "no file yet", frozenset({record.topic}))
     state, out, log = part.state, [], []
@@ -126,6 +135,9 @@ class Telling(Observer):
         tell("deferred", partition=partition, why=deferred.why)
 
 
+for name in SPEC.pop("idle", ()):
+    setattr(*IDLE[name], lambda *_: None)
+
 app = LaneApp("counter", datadir=SPEC.pop("datadir"))
 lane = Lane(
     app,
@@ -144,9 +156,29 @@ async def count(batches):
         batch.done({number: decide(part) for number, part in batch.parts.items()})
 
 
+LEFT = set()
+"""Inputs that are not fetched although the lane wants them."""
+wanted = Reading.wanted
+
+
+def wanted_but_left(reading):
+    found = wanted(reading)
+    if not LEFT.isdisjoint(found):
+        tell("left", partition=reading.partition)
+    return {topic: at for topic, at in found.items() if topic not in LEFT}
+
+
+Reading.wanted = wanted_but_left
+
+
 def obey():
     for line in sys.stdin:
-        answer = lane.set_inputs(line.split()[1:])
+        word, *topics = line.split()
+        if word == "leave":
+            LEFT.update(topics)
+            lane._engine._inlet._refetch = True
+            continue
+        answer = lane.set_inputs(topics)
         try:
             tell("inputs", names=sorted(answer.result(20)))
         except TopicRefusedError as error:

@@ -39,8 +39,12 @@ class TestPauses:
         assert all(restarts.after(at, 0) is not None for at in [0.0, 9.0, 11.0, 20.0, 31.0])
 
 
-@pytest.fixture
-def supervised(tmp_path):
+COMMAND = "[sys.executable, *sys.argv[1:]]"
+FUNCTION = "work"
+
+
+@pytest.fixture(params=[COMMAND, FUNCTION], ids=["a command", "a function"])
+def supervised(request, tmp_path):
     """Run a supervisor over a child script in a process; `S` in the child counts its starts."""
     started = []
 
@@ -58,9 +62,13 @@ def supervised(tmp_path):
         )
         parent = tmp_path / "parent.py"
         parent.write_text(
-            "import sys\n"
+            "import runpy, sys\n"
             "from pipeline.lane.supervisor import RestartPolicy, supervise\n"
-            f"sys.exit(supervise([sys.executable, *sys.argv[1:]], policy={QUICK}, grace_s=1))\n"
+            "def work():\n"
+            "    sys.argv = sys.argv[1:]\n"
+            "    runpy.run_path(sys.argv[0])\n"
+            "    return 0\n"
+            f"sys.exit(supervise({request.param}, policy={QUICK}, grace_s=1))\n"
         )
         process = subprocess.Popen(
             [sys.executable, str(parent), str(child), str(tmp_path / "mark")],
@@ -113,6 +121,12 @@ def test_a_killed_worker_is_started_again(supervised, tmp_path):
     process = supervised("S < 2 and os.kill(os.getpid(), signal.SIGKILL)")
     assert process.wait(10) == 0
     assert "was ended by SIGKILL" in process.stderr.read()
+
+
+def test_what_a_worker_dies_of_is_shown(supervised):
+    process = supervised("raise RuntimeError('out of coffee')")
+    assert process.wait(10) == 1
+    assert process.stderr.read().count("RuntimeError: out of coffee") == 4
 
 
 def test_it_gives_up_loudly(supervised, tmp_path):

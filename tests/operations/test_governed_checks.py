@@ -275,6 +275,32 @@ def test_what_retention_took_unread_is_told_with_its_offsets(scratch):
 
 
 @pytest.mark.kafka
+def test_a_governor_that_hangs_is_there_and_its_ledger_stands_still(scratch, tmp_path, monkeypatch):
+    """Its agent is stuck and its heartbeats go on, for longer than a session without them."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import signal, threading\n"
+        "signal.signal(signal.SIGALRM, lambda *_: threading.Event().wait())\n"
+    )
+    scratch.worker.end()
+    python_path = os.pathsep.join((str(tmp_path), str(data_root())))
+    worker = scratch.start(PYTHONPATH=python_path)
+    settings = scratch.settings.model_copy(update={"tick_ms": 500})
+    patient = Patient(settings, scratch.bootstrap, scratch.registry_url)
+    monkeypatch.setattr(governed_checks, "QUIET_MS_MIN", 2 * settings.governor_session_ms)
+    governed_stack.until(
+        lambda: worker.governs and not list(governed_checks.governor_alive(patient)),
+        what="it governs",
+    )
+    worker.process.send_signal(signal.SIGALRM)
+    (finding,) = governed_stack.until(
+        lambda: list(governed_checks.governor_alive(patient)), what="it is noticed"
+    )
+    assert finding.what.startswith("The ledger has stood still on partitions")
+    assert finding.what.endswith("though a governor is there")
+    assert worker.running
+
+
+@pytest.mark.kafka
 def test_a_worker_that_is_frozen_is_told_from_one_that_is_not_there(scratch, monkeypatch):
     """Its ticks are half a second apart here, so it is noticed within its session."""
     monkeypatch.setattr(governed_checks, "QUIET_MS_MIN", 1_000)

@@ -118,7 +118,8 @@ def simulated(world: Running) -> Iterator[None]:
         engine: {"Consumer": consumer, "time": clock, "leave": _leave}
         | {"check_inputs": _fine, "check_changelog": _fine},
         inlet: {"Consumer": consumer, "Lookup": look_up, "time": clock},
-        lookup: {"Consumer": consumer, "time": clock, "check_inputs": _fine},
+        lookup: {"Consumer": consumer, "time": clock, "check_inputs": _fine}
+        | {"group_settled": _unsettled},
         restore: {"Consumer": consumer, "time": clock},
         ticker: {"Producer": producer},
         writer: {"Producer": producer, "time": clock, "leave": _leave},
@@ -146,6 +147,11 @@ def simulated(world: Running) -> Iterator[None]:
 
 def _fine(*_: Any) -> None:
     """Topics are as declared."""
+
+
+def _unsettled(_: Any) -> bool:
+    """Somebody is always about to join."""
+    return False
 
 
 def _safe(_definition: Any) -> list[Any]:
