@@ -34,6 +34,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
     child = _start(command)
+    _into_own_group(child)
     os.write(1, b"%d\n" % child)
     os.close(1)
     while not stopping:
@@ -51,13 +52,17 @@ def main() -> int:
 
 def _start(command: list[str]) -> int:
     me = os.getpid()
+    # Python's handler would take a signal that the new process is sent before it is the command
+    kept = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_SETMASK, kept)
         return child
     try:
-        os.setpgid(0, 0)
+        _into_own_group(0)
         for name in ("SIGINT", "SIGHUP", "SIGTERM", "SIGCHLD", "SIGPIPE"):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, kept)
         _die_with(me)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
@@ -67,6 +72,17 @@ def _start(command: list[str]) -> int:
     except OSError as error:
         os.write(2, f"{command[0]} can't be started: {error}\n".encode())
     os._exit(127)
+
+
+def _into_own_group(child: int) -> None:
+    """Make a group of the child (0: of this process): both do, so it is there when either goes on.
+
+    A child that became its command has done so itself.
+    """
+    try:
+        os.setpgid(child, child)
+    except (PermissionError, ProcessLookupError):
+        return
 
 
 def _die_with(guard: int) -> None:

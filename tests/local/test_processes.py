@@ -1,6 +1,7 @@
 """A child ends with its parent, whatever happens to the parent."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.local import processes
 from pipeline.local.faults import StartError
 from pipeline.local.processes import Command, Process
 
@@ -75,6 +77,38 @@ def test_a_child_that_does_not_end_is_killed(run):
     child.stop()
     assert child.exit_code() == 128 + signal.SIGKILL
     assert is_gone(child.pid)
+
+
+HELD_UP = """
+import os, runpy, signal, sys
+def setpgid(child, group, real=os.setpgid):
+    if not child:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    real(child, group)
+os.setpgid = setpgid
+runpy.run_path({guard!r}, run_name="__main__")
+"""
+"""A guard whose child stops on its way to the command, before it has made a group of its own."""
+
+
+def has_pending(pid, number):
+    status = Path(f"/proc/{pid}/status").read_text()
+    pending = re.search(r"^ShdPnd:\s*(\w+)", status, re.MULTILINE)[1]
+    return bool(int(pending, 16) >> (number - 1) & 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which signals are pending")
+def test_a_child_that_is_not_its_command_yet_is_asked_to_end(run, tmp_path, monkeypatch):
+    held_up = tmp_path / "held_up.py"
+    held_up.write_text(HELD_UP.format(guard=str(processes.GUARD)))
+    monkeypatch.setattr(processes, "GUARD", held_up)
+    child = run("print('the command')", grace_s=600)
+    wait_for(lambda: ") T " in Path(f"/proc/{child.pid}/stat").read_text())
+    child.ask_to_end()
+    wait_for(lambda: has_pending(child.pid, signal.SIGTERM))
+    os.kill(child.pid, signal.SIGCONT)
+    child.stop()
+    assert (child.exit_code(), child.output()) == (128 + signal.SIGTERM, "")
 
 
 def test_children_of_a_child_end_too(run):
