@@ -98,6 +98,16 @@ def observer(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
     }
 
 
+def offsets_reader(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
+    """Consumer that asks for the group's offsets once they are stable, and never joins it."""
+    return {
+        **observer(config, on_error),
+        "group.id": config.group,
+        "client.id": f"{config.member}-offsets",
+        "isolation.level": "read_committed",
+    }
+
+
 def writer(config: LaneConfig, on_error: OnError, on_lost: OnDelivery) -> dict[str, Any]:
     """Transactional producer of outputs, changelog and offsets; only losses are reported."""
     return {

@@ -47,6 +47,7 @@ class Restorer:
         self._observer = observer
         self._on_error = on_error
         self._look_s = config.stall_limit_s / 4
+        self._call_s = min(5.0, self._look_s)
         self.records = 0
         """Changelog records that the newest restore read."""
 
@@ -70,18 +71,15 @@ class Restorer:
     def _wait_stable(
         self, partitions: frozenset[int], topics: Collection[str], interrupted: Callable[[], bool]
     ) -> bool:
-        """Wait until no transaction of a predecessor is pending on the offsets."""
+        """Wait until no transaction of a predecessor is pending on the offsets.
+
+        As long as the cluster says that one is: a fresh process would be told the same.
+        """
         asked = [TopicPartition(topic, number) for topic in topics for number in partitions]
+        self._watchdog.step("stable offsets")
         began, said = time.monotonic(), 0.0
-        while True:
-            self._watchdog.step("stable offsets", WAIT_S)
-            try:
-                found = self._consumer.committed(asked, timeout=5)
-                errors = [each.error for each in found if each.error is not None]
-            except KafkaException as error:
-                errors = [error.args[0]]
-            if not errors:
-                return True
+        look_at = began + self._look_s
+        while (error := self._unstable(asked)) is not None:
             if interrupted():
                 return False
             waited = time.monotonic() - began
@@ -91,9 +89,30 @@ class Restorer:
                     "offsets of partitions %s stay unstable for %.0f s (%s): a transaction there "
                     "is undecided longer than it may be; find out whether it was decided before "
                     "anything is aborted by hand",
-                    sorted(partitions), waited, errors[0],
+                    sorted(partitions), waited, error,
                 )  # fmt: skip
                 self._observer.unstable(partitions, waited)
+            if time.monotonic() > look_at:
+                self._look_at_offsets(asked)
+                look_at = time.monotonic() + self._look_s
+        return True
+
+    def _unstable(self, asked: list[TopicPartition]) -> KafkaError | None:
+        """Ask for the offsets; what keeps them from being known, if something does."""
+        return _uncommitted(self._consumer, asked, self._call_s)
+
+    def _look_at_offsets(self, asked: list[TopicPartition]) -> None:
+        """Tell an outage or a pending transaction from a client that is no longer answered."""
+        client = Consumer(clients.offsets_reader(self._config, self._on_error))
+        try:
+            error = _uncommitted(client, asked, self._call_s)
+        finally:
+            client.close()
+        if error is None:
+            log.error("the group's offsets are stable, and this consumer is not told so")
+            return  # and the watchdog ends this process
+        log.warning("waiting for stable offsets: %s", error)
+        self._watchdog.step("stable offsets")
 
     def _ends(
         self, partitions: frozenset[int], interrupted: Callable[[], bool]
@@ -191,3 +210,15 @@ class Restorer:
             elif number in todo:
                 todo[number] = max(todo[number], offset)
         return before != (sum(todo.values()), len(todo))
+
+
+def _uncommitted(
+    consumer: Consumer, asked: list[TopicPartition], limit_s: float
+) -> KafkaError | None:
+    """Ask for committed offsets; the first error, if there is one."""
+    try:
+        found = consumer.committed(asked, timeout=limit_s)
+    except KafkaException as error:
+        why: KafkaError = error.args[0]
+        return why
+    return next((each.error for each in found if each.error is not None), None)

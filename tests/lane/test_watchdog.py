@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from lane_cluster import Cluster, until
 
 from pipeline.lane.stalls import LOOKS
@@ -79,6 +79,12 @@ def test_a_state_that_is_left_unread_ends_the_process(cluster):
     assert "nothing comes from the changelog, where another consumer reads" in log
 
 
+def test_offsets_that_are_stable_for_others_only_end_the_process(cluster):
+    worker = cluster.start([], stall_limit_s=LIMIT_S, idle=["offsets"])
+    log = left_by_the_watchdog(worker, "no progress in 'stable offsets'")
+    assert "the group's offsets are stable, and this consumer is not told so" in log
+
+
 def test_a_worker_that_has_nothing_to_read_is_left_alone(cluster, tmp_path):
     """Idle, behind markers of transactions, behind an open one, and put off."""
     idle, marked, held, waiting = (
@@ -115,6 +121,23 @@ def test_a_restore_waits_for_somebodys_open_transaction(cluster):
     waiting = "waiting for an open transaction in the changelog"
     # a quarter of the limit apart
     until(lambda: worker.log().count(waiting) >= 8, 60, waiting)
+    holder.abort_transaction(20)
+    worker.owns([0, 1, 2, 3])
+    cluster.write(orders, 40)
+    cluster.check_once(40)
+
+
+def test_a_restore_waits_for_a_transaction_that_is_pending_on_the_offsets(cluster):
+    orders = cluster.topic("orders")
+    holder = open_transaction(cluster, orders, 4)
+    group = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": cluster.name})
+    place = TopicPartition(orders, 2, 0)
+    holder.send_offsets_to_transaction([place], group.consumer_group_metadata(), 20)
+    group.close()
+    worker = cluster.start([orders], stall_limit_s=LIMIT_S)
+    waiting = "waiting for stable offsets"
+    # a quarter of the limit apart
+    until(lambda: worker.log().count(waiting) >= 6, 60, waiting)
     holder.abort_transaction(20)
     worker.owns([0, 1, 2, 3])
     cluster.write(orders, 40)
