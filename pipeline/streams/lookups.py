@@ -24,7 +24,10 @@ from pipeline.settings import Settings
 from pipeline.streams.arriving import Refused
 from pipeline.streams.topology import PolicyName
 
-ASK_AGAIN_S: Final = 0.8
+ASK_AGAIN_S: Final = 0.4
+"""Neighbours wait that long, and for both questions, two reads and a commit: less than a second."""
+SHARED_S: Final = 2 * ASK_AGAIN_S
+"""Ids that are met one after the other within that time are waited for together."""
 REFUSED_FOR_S: Final = 60.0
 REFUSED_MAX: Final = 200_000
 """More than one batch can name; beyond it all refusals are forgotten."""
@@ -86,7 +89,8 @@ class Lookups:
     def find_schemas(self, wanted: Mapping[tuple[str, int], frozenset[str]]) -> frozenset[str]:
         """Look schemas up.
 
-        However many ids are made up, it costs a few requests for each topic.
+        However many ids are made up, it costs a few requests for each topic, and keeps nobody
+        waiting for longer than one of them.
 
         Args:
             wanted: by topic and id, the inputs that wait for it.
@@ -101,12 +105,15 @@ class Lookups:
         waiting: set[str] = set()
         asked_about = 0
         allowed = {topic: self._allowed(topic, wanted) for topic in {topic for topic, _ in wanted}}
+        now = self._clock()
+        asked = (self._asked.get(name, now) for name in wanted)
+        since = min((at for at in asked if now - at < SHARED_S), default=now)
         for (topic, number), inputs in wanted.items():
             if number in allowed[topic]:
                 self._learn(topic, number)
                 continue
-            first = self._asked.setdefault((topic, number), self._clock())
-            if self._clock() - first < ASK_AGAIN_S:
+            first = self._asked.setdefault((topic, number), since)
+            if now - first < ASK_AGAIN_S:
                 waiting |= inputs
                 continue
             asked_about += 1

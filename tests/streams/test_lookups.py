@@ -122,6 +122,27 @@ def test_an_id_that_is_registered_in_between_is_found(looking, known, clock):
     assert looking.schemas[TMS, 9].name == "RawEvent"
 
 
+def test_ids_made_up_one_after_the_other_keep_a_neighbour_waiting_no_longer_than_one(
+    looking, clock
+):
+    """Behind the first one lies a good record, which is decided with all that are read by then."""
+    assert looking.find_schemas(wanted(9)) == {TMS}
+    clock.now += 0.75 * lookups.ASK_AGAIN_S
+    assert looking.find_schemas(wanted(9, 10)) == {TMS}
+    clock.now += 0.5 * lookups.ASK_AGAIN_S
+    assert looking.find_schemas(wanted(9, 10, 11)) == frozenset()
+    assert {refused(looking, number) for number in (9, 10, 11)} == {Reason.UNKNOWN_SCHEMA}
+
+
+def test_one_that_was_refused_a_minute_ago_costs_no_other_its_second_question(looking, clock):
+    twice(looking, clock, wanted(9))
+    clock.now += lookups.REFUSED_FOR_S
+    looking.expire()
+    assert looking.find_schemas(wanted(9, 10)) == {TMS}
+    assert refused(looking, 9) is Reason.UNKNOWN_SCHEMA
+    assert (TMS, 10) not in looking.schemas
+
+
 def test_who_waits_is_the_input_that_holds_the_record_not_the_origin_of_it(looking):
     assert looking.find_schemas({(TMS, 9): frozenset({names.REPLAY})}) == {names.REPLAY}
 
