@@ -44,7 +44,8 @@ def governor(
             _governor_worker()
             return
         surroundings()  # where nothing is known, no worker needs to be tried
-        raise typer.Exit(supervise(_supervised_worker, say=_say))
+        governing.load()
+        raise typer.Exit(supervise(_supervised_worker))
 
 
 def _supervised_worker() -> int:
