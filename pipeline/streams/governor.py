@@ -299,6 +299,20 @@ def wait_for_contract(
         time.sleep(1.0)
 
 
+def load() -> None:
+    """Load what a worker would load late, for the processes that are forked from this one.
+
+    Faust imports what it needs only as an app gets its first agent.
+    """
+    app = LaneApp("loading", web_enabled=False)
+    app.agent(app.channel())(_ends)
+    _keep_memory()
+
+
+async def _ends(_: Any) -> None:
+    """An agent that nobody runs."""
+
+
 def build(
     settings: Settings,
     bootstrap: str,
