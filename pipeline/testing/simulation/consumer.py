@@ -103,6 +103,20 @@ class SimulatedConsumer:
             found.append(TopicPartition(each.topic, each.partition, offset))
         return found
 
+    def committed(self, asked: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        """Ask for the group's positions, which a transaction may still hold.
+
+        Raises:
+            KafkaException: one does.
+
+        """
+        del timeout
+        self.process.pause("committed")
+        transactions = self.process.broker.transactions
+        if any(transactions.pending((each.topic, each.partition)) for each in asked):
+            raise KafkaException(KafkaError(KafkaError.UNSTABLE_OFFSET_COMMIT))
+        return asked
+
     def close(self) -> None:
         """Be gone."""
         self.unassign()
@@ -172,20 +186,6 @@ class SimulatedMember(SimulatedConsumer):
         """Serve the group."""
         self.process.pause("poll")
         return self._serve()
-
-    def committed(self, asked: list[TopicPartition], timeout: float) -> list[TopicPartition]:
-        """Ask for the group's positions, which a transaction may still hold.
-
-        Raises:
-            KafkaException: one does.
-
-        """
-        del timeout
-        self.process.pause("committed")
-        transactions = self.process.broker.transactions
-        if any(transactions.pending((each.topic, each.partition)) for each in asked):
-            raise KafkaException(KafkaError(KafkaError.UNSTABLE_OFFSET_COMMIT))
-        return asked
 
     def consumer_group_metadata(self) -> tuple[str, int]:
         """Member and generation, as this side knows them."""
