@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,14 @@ from pipeline.governance.vocabulary import Cardinality, Domain, EntityType, Role
 
 IdRule = Literal["trim", "upper", "strip_zeros", "no_blanks", "alphanumeric"]
 StopRole = Literal["ORIGIN", "PICKUP", "TRANSIT", "DELIVERY", "DESTINATION"]
+
+
+@cache
+def _zones() -> frozenset[str]:
+    """Names of all time zones: hundreds of files are read for them."""
+    from zoneinfo import available_timezones  # noqa: PLC0415  only when a zone is checked
+
+    return frozenset(available_timezones())
 
 
 class _Model(BaseModel):
@@ -146,9 +155,7 @@ class SiteModel(_Model):
     @field_validator("zone")
     @classmethod
     def _known_zone(cls, zone: str) -> str:
-        from zoneinfo import available_timezones  # noqa: PLC0415  reads files: only when checked
-
-        if zone not in available_timezones():
+        if zone not in _zones():
             raise ValueError(f"{zone!r} is no IANA time zone")
         return zone
 

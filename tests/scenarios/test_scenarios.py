@@ -1,5 +1,6 @@
 """Every file of this folder, variant by variant, on the in-memory driver."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pipeline.testing import scenario_file, scenarios
 FILES = sorted(Path(__file__).parent.glob("*.yaml"))
 
 
+@cache
 def variants():
     """Every variant of every file, as a parameter."""
     return [
