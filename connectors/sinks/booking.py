@@ -109,6 +109,8 @@ def review(book: Book, rules: PostingRules) -> None:
         elif entry.state is State.WAITING and not missing:
             entry.move(State.PENDING)
             entry.turn = book.next_turn()
+        elif entry.state is State.PENDING and missing and (behind := _behind(book, entry)):
+            _give_way(book, entry, behind, rules)  # what comes instead is looked at further on
         elif entry.state is State.PENDING and missing:
             entry.move(State.WAITING, Why.PREREQUISITE, _waits_for(missing))
             entry.turn = None
@@ -146,8 +148,7 @@ def refuse(book: Book, entry: Entry, rules: PostingRules, reason: Why, words: st
     entry.move(State.PARKED, reason, words)
     behind = _behind(book, entry)
     if behind and not entry.maybe_booked:
-        entry.move(State.WITHDRAWN, Why.SUPERSEDED, f"superseded by {behind[-1].key}")
-        _replace(book, behind, rules)
+        _give_way(book, entry, behind, rules)
 
 
 def release(book: Book, entry: Entry) -> None:
@@ -317,6 +318,12 @@ def _behind(book: Book, entry: Entry) -> list[Entry]:
         return []
     trail = book.trail(entry.milestone_id, entry.posting)
     return trail[trail.index(entry) + 1 :]
+
+
+def _give_way(book: Book, entry: Entry, behind: list[Entry], rules: PostingRules) -> None:
+    """Let the last of those behind an entry take its place; nothing of it was booked."""
+    entry.move(State.WITHDRAWN, Why.SUPERSEDED, f"superseded by {behind[-1].key}")
+    _replace(book, behind, rules)
 
 
 def _replace(book: Book, behind: list[Entry], rules: PostingRules) -> None:

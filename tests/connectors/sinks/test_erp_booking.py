@@ -208,6 +208,28 @@ class TestPrerequisites:
 
         assert rows(book, "billing-release") == [(Kind.ORIGINAL, State.DONE)]
 
+    def test_a_prerequisite_that_falls_takes_back_a_correction_with_what_it_corrects(self, book):
+        """No adjustment reaches the ERP before its original, which was not sent after all."""
+        take(book, approved("departed"), RULES)
+        take(book, approved("delivered"), RULES)
+        billing = book.entries[1]
+        book.entries[0].move(State.SENDING)
+        book.entries[0].move(State.DONE)
+        send(billing)
+        take(book, approved("delivered", 2, occurred=T0 + 60_000), RULES)
+        billing.maybe_booked = False
+        billing.move(State.PENDING)
+
+        take(book, approved("departed", 2, action="RETRACT"), RULES)
+        gone, waits = (entry for entry in book.entries if entry.posting == "billing-release")
+        assert (gone.kind, gone.state) == (Kind.ORIGINAL, State.WITHDRAWN)
+        assert (waits.kind, waits.state, waits.turn) == (Kind.ORIGINAL, State.WAITING, None)
+
+        take(book, approved("departed", 3), RULES)
+        book_all(book)
+        assert (waits.state, waits.reference) == (State.DONE, None)
+        assert waits.body["values"]["occurred"] == "2025-11-24T16:01:00.000Z"
+
     def test_a_retracted_delivery_no_longer_waits_to_be_billed(self, book):
         take(book, approved("delivered"), RULES)
         take(book, approved("delivered", 2, action="RETRACT"), RULES)
