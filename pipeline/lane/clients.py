@@ -69,6 +69,8 @@ def changelog_reader(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
         "isolation.level": "read_committed",
         "enable.partition.eof": True,
         "auto.offset.reset": "earliest",
+        # By default it would wait a second whenever 64 MB or 100,000 records lie ready
+        "fetch.queue.backoff.ms": 10,
         "fetch.wait.max.ms": 50,
         "error_cb": on_error,
     }

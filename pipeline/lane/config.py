@@ -57,7 +57,7 @@ class LaneConfig:
     overlap_records: int = 1_000
     """From this batch size on the next batch is decided while this one commits."""
     session_ms: int = 6_000
-    heartbeat_ms: int = 300
+    heartbeat_ms: int = 100
     """Also how soon a worker hears that another one came or left."""
     transaction_timeout_ms: int = 15_000
     call_limit_s: float = 10.0

@@ -7,10 +7,12 @@ nothing in flight.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import queue
 import threading
 import time
+import uuid
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from .inlet import Inlet
 from .leaving import Watchdog, leave
 from .lookup import AskInputs, check_changelog, check_inputs
 from .model import Commit, Decided, Observer, PartitionBatch, Processor, RecordBatch, Results
-from .writer import TransactionAbortedError, Writer
+from .writer import Position, TransactionAbortedError, Writer
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,8 @@ class _Pending:
 
     generation: int
     decisions: dict[int, Decided]
-    positions: list[tuple[str, int, int]]
+    positions: list[Position]
+    mark: str
     records: int
     decide_s: float
     outputs: int = 0
@@ -68,6 +71,8 @@ class Engine(Generic[S]):
         self._inlet: Inlet[S] | None = None
         self._pending: _Pending | None = None
         self._aborts = 0
+        self._life = uuid.uuid4().hex[:12]
+        self._marks = itertools.count(1)
         self.phase = "starting"
         """starting → joining → restoring → running → leaving"""
 
@@ -167,7 +172,9 @@ class Engine(Generic[S]):
             pending = None  # decided, not produced: the next owner reads its input again
         if inlet.noted is not None:
             self._enter("restoring")
-            self._enter("running" if inlet.restore(inlet.noted) else "joining")
+            restored = inlet.restore(inlet.noted)
+            self._writer.begin()
+            self._enter("running" if restored else "joining")
             return
         if pending is not None and not self._produce(pending):
             self._reload(inlet)
@@ -206,7 +213,8 @@ class Engine(Generic[S]):
     ) -> None:
         """Do as the agent said: put back, commit now, or let the commit overlap what comes."""
         decisions = {}
-        positions: list[tuple[str, int, int]] = []
+        positions: list[Position] = []
+        mark = f"{self._life}-{next(self._marks)}"
         records = 0
         for number, result in results.items():
             part = batch.parts[number]
@@ -214,27 +222,27 @@ class Engine(Generic[S]):
             if isinstance(result, Decided):
                 decisions[number] = result
                 records += len(part.records)
-                positions += self._positions(part, result)
+                positions += self._positions(part, result, mark)
         if not decisions:
             return
-        pending = _Pending(inlet.generation, decisions, positions, records, decide_s)
+        pending = _Pending(inlet.generation, decisions, positions, mark, records, decide_s)
         if batch.size >= self._config.overlap_records:
             self._pending = pending
         elif not self._transact(inlet, pending):
             self._reload(inlet)
 
-    def _positions(self, part: PartitionBatch[S], decided: Decided) -> list[tuple[str, int, int]]:
+    def _positions(self, part: PartitionBatch[S], decided: Decided, mark: str) -> list[Position]:
         """Offsets for the group: what moved, and always the control topic's.
 
         The latter makes a pending transaction of this partition visible to whoever waits for stable
-        offsets, whichever input it read.
+        offsets, whichever input it read. Its mark tells which transaction was the newest.
         """
         control = self._config.control_topic
         given = {
             topic: decided.positions[topic] for topic in part.ends if topic in decided.positions
         }
         given[control] = decided.positions.get(control, 0)
-        return [(topic, part.partition, position) for topic, position in given.items()]
+        return [(topic, part.partition, position, mark) for topic, position in given.items()]
 
     def _transact(self, inlet: Inlet[S], pending: _Pending) -> bool:
         return self._produce(pending) and self._commit(inlet, pending)
@@ -259,6 +267,7 @@ class Engine(Generic[S]):
             self._note_abort(aborted)
             return False
         self._aborts = 0
+        inlet.committed(pending.decisions, pending.mark)
         self._observer.committed(
             Commit(
                 tuple(pending.decisions),

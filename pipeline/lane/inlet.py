@@ -12,12 +12,14 @@ import operator
 import queue
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 from confluent_kafka import (
     TIMESTAMP_LOG_APPEND_TIME,
     Consumer,
     KafkaError,
+    KafkaException,
     Message,
     TopicPartition,
 )
@@ -26,6 +28,8 @@ from . import clients
 from .config import LaneConfig, LaneError, TopicRefusedError
 from .leaving import Watchdog
 from .lookup import (
+    CALL_S,
+    LATEST,
     Answer,
     AskEnds,
     AskGroup,
@@ -38,6 +42,7 @@ from .lookup import (
     SpanKnown,
     UnreadKnown,
     append_time_remedy,
+    offsets,
 )
 from .model import (
     TICK_HEADER,
@@ -63,6 +68,11 @@ IDLE_S = 0.1
 """How long an idle round waits for a first record."""
 LEAVE_S = 5.0
 """How long a stopping worker tries to leave the group."""
+LEAVING_S = 0.01
+"""How often it looks whether it has left."""
+AWAKE_S = 0.05
+"""How often the client's main thread is woken: left alone it looks twice a second whether a
+heartbeat is due, whatever their interval."""
 
 
 class Inlet(Generic[S]):
@@ -86,10 +96,14 @@ class Inlet(Generic[S]):
         self._inputs = config.topics
         self._refetch = False
         self._joined = False
+        self._awake = 0.0
+        """When the client's main thread is to be woken."""
         self._dry = False
         """Whether the last reading emptied what was fetched ahead."""
         self._stalls = Stalls(config.stall_limit_s, time.monotonic())
         self.parts: dict[int, Part[S]] = {}
+        self._former: dict[int, Part[S]] = {}
+        """Partitions of the former assignment: some of them may come back as they were."""
         self.noted: frozenset[int] | None = None
         """An assignment that was noted and not restored yet: nothing is fetched meanwhile."""
         self.generation = 0
@@ -109,6 +123,18 @@ class Inlet(Generic[S]):
             on_revoke=self._on_revoke,
             on_lost=self._on_revoke,
         )
+        self._know_topics()
+
+    def _know_topics(self) -> None:
+        """Have the client know who leads the inputs by the time it is to read them.
+
+        Otherwise it asks only when its first partitions wait for it, once a second.
+        """
+        self._watchdog.step("leaders", CALL_S + 5)
+        try:
+            offsets(self._consumer, sorted(self._inputs), [0], LATEST)
+        except KafkaException as error:
+            log.warning("leaders of the inputs: %s", error)
 
     def close(self) -> None:
         """Stop reading; with `leave_on_stop` others get the partitions at once."""
@@ -119,7 +145,7 @@ class Inlet(Generic[S]):
             self._consumer.unsubscribe()
             until = time.monotonic() + LEAVE_S
             while self._consumer.memberid() and time.monotonic() < until:
-                self._consumer.poll(IDLE_S)
+                self._consumer.poll(LEAVING_S)
         self._watchdog.step("close", 30)
         self._consumer.close()
         self._ticker.close(1.0)
@@ -142,6 +168,7 @@ class Inlet(Generic[S]):
         log.info("revoked partitions %s", sorted(each.partition for each in taken))
 
     def _drop(self) -> None:
+        self._former |= self.parts
         self.parts.clear()
         self.group = None
         self.generation += 1
@@ -153,10 +180,15 @@ class Inlet(Generic[S]):
         """Forget every state, as if the same partitions had just been assigned."""
         self.noted = frozenset(self.parts)
         self._drop()
+        self._former.clear()
         self._consumer.assign([])
 
     def restore(self, noted: frozenset[int]) -> bool:
-        """Read back state and positions of the noted assignment; False: it changed meanwhile."""
+        """Read back state and positions of the noted assignment; False: it changed meanwhile.
+
+        A partition that this worker had before stays as it is, if the newest commit of its
+        positions is the one that made it so.
+        """
         began = time.monotonic()
         generation = self.generation
 
@@ -166,39 +198,48 @@ class Inlet(Generic[S]):
 
         changelog = {}
         if noted:
-            read = self._restorer.read(noted, self._inputs, interrupted)
+            known = {number: part.mark for number, part in self._former.items() if part.mark}
+            read = self._restorer.read(noted, self._inputs, known, interrupted)
             if read is None:
                 return False
             changelog = read
             self._watchdog.step("rebuild state", 600)
-            parts = {number: self._part(number, changelog[number]) for number in sorted(noted)}
+            parts = {
+                number: self._part(number, changelog[number])
+                if number in changelog
+                else self._former[number]
+                for number in sorted(noted)
+            }
             group = self._consumer.consumer_group_metadata()
             if interrupted():
                 return False
             self.parts, self.group = parts, group
+            for number, part in parts.items():
+                part.mark = self._restorer.marks.get(number)
+                part.reading.select(self._chosen(part))
+        self._former.clear()
         self.noted = None
         self._observer.assigned(noted)
-        if noted:
+        if changelog:
             keys = sum(len(kept) for kept in changelog.values())
             took = time.monotonic() - began
-            log.info("restored %s: %d keys, %.3f s", sorted(noted), keys, took)
+            log.info("restored %s: %d keys, %.3f s", sorted(changelog), keys, took)
             self._observer.restored(
-                Restored(tuple(sorted(noted)), self._restorer.records, keys, took)
+                Restored(tuple(sorted(changelog)), self._restorer.records, keys, took)
             )
         self._fetch()
         return True
 
     def _part(self, number: int, changelog: dict[bytes, bytes]) -> Part[S]:
         state = self._processor.restore(number, changelog)
-        part = Part(
+        return Part(
+            self.generation,
             state,
             Reading(number, self._processor.positions(state)),
             TickPlan(self._config.tick_interval_s, self._config.tick_pause_s, time.monotonic()),
             self._processor.due_ms(state),
             self._processor.inputs(state),
         )
-        part.reading.select(self._chosen(part))
-        return part
 
     def _chosen(self, part: Part[S]) -> frozenset[str]:
         """Inputs that a partition reads: its own choice among the lane's, and the control topic."""
@@ -235,11 +276,17 @@ class Inlet(Generic[S]):
             self._refetch = True
             return
         check_positions(batch, answer)
+        part.mark = None
         part.due_ms = self._processor.due_ms(part.state)
         inputs = self._processor.inputs(part.state)
         if inputs != part.inputs:
             part.inputs = inputs
             self._refetch |= part.reading.select(self._chosen(part))
+
+    def committed(self, numbers: Iterable[int], mark: str) -> None:
+        """Note that the states of these partitions are committed, with this mark."""
+        for number in numbers:
+            self.parts[number].mark = mark
 
     def tend(self) -> None:
         """Do what is due between batches: answers, ends of deferrals, ticks."""
@@ -251,6 +298,9 @@ class Inlet(Generic[S]):
             if part.plan.wanted(now, part.due_ms):
                 part.plan.written(now, self._ticker.write(number))
         self._ticker.poll()
+        if now >= self._awake:
+            self._awake = now + AWAKE_S
+            self._consumer.memberid()
         if self._refetch and self.noted is None:
             self._fetch()
         if self._dry and self.noted is None and self._stalls.due(now):
@@ -275,8 +325,13 @@ class Inlet(Generic[S]):
         }
 
     def _on_tick_failed(self, number: int, token: bytes) -> None:
-        if number in self.parts:
-            self.parts[number].plan.failed(token)
+        part = self._held(number)
+        if part is not None:
+            part.plan.failed(token)
+
+    def _held(self, number: int) -> Part[S] | None:
+        """A partition that this worker owns, or owned and may be given back."""
+        return self.parts.get(number) or self._former.get(number)
 
     def _hear(self, answer: Answer) -> None:
         """Take in an answer of the lookup thread, unless it is about a former assignment."""
@@ -296,9 +351,10 @@ class Inlet(Generic[S]):
             log.info("inputs are now %s", sorted(self._inputs))
             return
         question = answer.question
-        if question.generation != self.generation or question.partition not in self.parts:
+        asked = self._held(question.partition)
+        if asked is None or question.generation != asked.generation:
             return
-        reading = self.parts[question.partition].reading
+        reading = asked.reading
         if isinstance(answer, EndsKnown):
             lags = reading.aim(answer.question.append_ms, answer.ends)
             self._observer.lag(question.partition, lags)
@@ -395,7 +451,7 @@ class Inlet(Generic[S]):
                 part.plan.consumed(time.monotonic(), token, record.timestamp_ms)
                 self.lookup.ask(
                     AskEnds(
-                        self.generation,
+                        part.generation,
                         record.partition,
                         record.timestamp_ms,
                         part.reading.inputs,
@@ -414,7 +470,7 @@ class Inlet(Generic[S]):
             if topic not in part.reading.lost:
                 part.reading.lost.add(topic)
                 self.lookup.ask(
-                    AskSpan(self.generation, part.reading.partition, frozenset({topic}))
+                    AskSpan(part.generation, part.reading.partition, frozenset({topic}))
                 )
         else:
             self._complain(message)

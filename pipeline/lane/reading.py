@@ -264,11 +264,15 @@ class TickPlan:
 class Part(Generic[S]):
     """An owned partition number, with what its processor last said about the state."""
 
+    generation: int
+    """Of the lane's states when this one was read back."""
     state: S
     reading: Reading
     plan: TickPlan
     due_ms: int | None
     inputs: Collection[str] | None
+    mark: str | None = None
+    """Which commit made the state what it is; None: none that is known of."""
 
 
 def check_positions(batch: PartitionBatch[S], decided: Decided) -> None:

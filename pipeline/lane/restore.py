@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -50,11 +50,20 @@ class Restorer:
         self._call_s = min(5.0, self._look_s)
         self.records = 0
         """Changelog records that the newest restore read."""
+        self.marks: dict[int, str] = {}
+        """Of the commit that the newest restore found to be a partition's newest."""
 
     def read(
-        self, partitions: frozenset[int], topics: Collection[str], interrupted: Callable[[], bool]
+        self,
+        partitions: frozenset[int],
+        topics: Collection[str],
+        known: Mapping[int, str],
+        interrupted: Callable[[], bool],
     ) -> Changelog | None:
         """Read the state of these partition numbers; None if interrupted.
+
+        One whose newest commit bears the mark that is `known` of it is left out: nobody has
+        committed anything for it since.
 
         Raises:
             KafkaException: an error that waiting can't mend.
@@ -63,10 +72,31 @@ class Restorer:
         self.records = 0
         if not self._wait_stable(partitions, topics, interrupted):
             return None
-        ends = self._ends(partitions, interrupted)
+        self.marks = self._marks(partitions)
+        wanted = frozenset(
+            number
+            for number in partitions
+            if number not in known or known[number] != self.marks.get(number)
+        )
+        ends = self._ends(wanted, interrupted) if wanted else {}
         if ends is None:
             return None
         return self._read_up_to(ends, interrupted)
+
+    def _marks(self, partitions: frozenset[int]) -> dict[int, str]:
+        """Ask which commits were the newest; what can't be told is left out, and read back."""
+        control = self._config.control_topic
+        asked = [TopicPartition(control, number) for number in sorted(partitions)]
+        try:
+            found = self._consumer.committed(asked, timeout=self._call_s)
+        except KafkaException as error:
+            log.warning("marks of the newest commits: %s", error)
+            return {}
+        return {
+            each.partition: each.metadata
+            for each in found
+            if each.error is None and each.metadata is not None
+        }
 
     def _wait_stable(
         self, partitions: frozenset[int], topics: Collection[str], interrupted: Callable[[], bool]

@@ -33,10 +33,11 @@ class RestartPolicy:
     """How patiently a worker is started again. Times in seconds."""
 
     first_s: float = 0.2
-    """Pause before the first restart; each further one takes twice as long."""
+    """Pause before the second restart in a row, the first one being made at once; each further one
+    takes twice as long."""
     longest_s: float = 10.0
     healthy_s: float = 30.0
-    """A worker that ran this long starts the pauses from the first again."""
+    """A worker that ran this long begins a new row."""
     failures_max: int = 10
     """So many ends within `window_s` are one too many: give up."""
     window_s: float = 300.0
@@ -59,7 +60,9 @@ class Restarts:
         if len(self._ends) >= policy.failures_max:
             return None
         self._row = 1 if ran_s >= policy.healthy_s else self._row + 1
-        return min(policy.first_s * 2.0 ** (self._row - 1), policy.longest_s)
+        if self._row == 1:
+            return 0.0
+        return min(policy.first_s * 2.0 ** (self._row - 2), policy.longest_s)
 
 
 Worker = Sequence[str] | Callable[[], int]

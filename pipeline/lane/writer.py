@@ -10,17 +10,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from . import clients
 from .config import LaneConfig
+from .fencing import START_S, fence, in_background
 from .leaving import Watchdog, leave
 from .model import Decided, Produced
 
 log = logging.getLogger(__name__)
 
 TRIES_MAX = 5
-START_S = 50.0
 HANG_S = 1.0
 """How far beyond its limit a call may be before it is taken for hanging."""
 OFFSETS_S = 5.0
@@ -28,21 +28,37 @@ OFFSETS_S = 5.0
 limit it was given (librdkafka#5511); leaving then is cheap, nothing is decided yet."""
 
 
+Position = tuple[str, int, int, str]
+"""Topic, partition, next offset, and a mark that is stored beside it."""
+
+
 class TransactionAbortedError(Exception):
     """The transaction is aborted and over; state and positions must be reloaded. Says why."""
 
 
 class Writer:
-    """Owns the transactional producer. Every call is made on the lane's thread."""
+    """Owns the transactional producer.
+
+    From `begin` on every call is made on the lane's thread.
+    """
 
     def __init__(self, config: LaneConfig, watchdog: Watchdog, on_error: clients.OnError) -> None:
         self._config = config
         self._watchdog = watchdog
         self._lost: str | None = None
         """What became of the first record of this transaction that could not be written."""
-        self._producer = Producer(clients.writer(config, on_error, self._on_lost))
-        watchdog.step("init_transactions", START_S + 10)
-        self._producer.init_transactions(START_S)
+        self._begun = in_background(lambda: fence(config, on_error, self._on_lost))
+
+    def begin(self) -> None:
+        """Wait until nobody else can write from this slot.
+
+        Raises:
+            KafkaException: the cluster does not have it.
+
+        """
+        if not self._begun.done():
+            self._watchdog.step("init_transactions", START_S + 10)
+        self._producer = self._begun.result()
 
     def write(self, decisions: Mapping[int, Decided]) -> tuple[int, int]:
         """Open a transaction and produce everything decided.
@@ -68,8 +84,8 @@ class Writer:
             count, size = count + outputs, size + written
         return count, size
 
-    def commit(self, positions: Iterable[tuple[str, int, int]], group: Any) -> None:
-        """Add (topic, partition, next offset) for the group and commit.
+    def commit(self, positions: Iterable[Position], group: Any) -> None:
+        """Add positions for the group and commit.
 
         Raises:
             TransactionAbortedError: nothing of it happened.
@@ -86,8 +102,9 @@ class Writer:
         self._attempt("commit", limit_s, lambda: self._producer.commit_transaction(limit_s))
 
     def close(self) -> None:
-        """Drop the producer; no transaction is open."""
-        self._producer.close()
+        """Drop the producer, if there is one; no transaction is open."""
+        if self._begun.done() and self._begun.exception() is None:
+            self._begun.result().close()
 
     def _on_lost(self, error: KafkaError | None, message: Message) -> None:
         if error is not None and self._lost is None:

@@ -16,17 +16,14 @@ QUICK = "RestartPolicy(first_s=0.01, longest_s=0.02, failures_max=4, window_s=60
 
 
 class TestPauses:
-    def test_each_pause_is_twice_the_last_up_to_the_longest(self):
+    def test_the_first_restart_is_made_at_once_then_each_pause_is_twice_the_last(self):
         restarts = Restarts(RestartPolicy(first_s=1, longest_s=5, failures_max=99))
-        assert [restarts.after(float(at), 0) for at in range(5)] == [1, 2, 4, 5, 5]
+        assert [restarts.after(float(at), 0) for at in range(5)] == [0, 1, 2, 4, 5]
 
     def test_a_healthy_run_starts_the_pauses_anew(self):
         restarts = Restarts(RestartPolicy(first_s=1, longest_s=5, healthy_s=30, failures_max=99))
-        assert [restarts.after(float(at), ran) for at, ran in [(0, 0), (9, 1), (99, 30)]] == [
-            1,
-            2,
-            1,
-        ]
+        ends = [(0, 0), (9, 1), (12, 1), (99, 30), (100, 1)]
+        assert [restarts.after(float(at), ran) for at, ran in ends] == [0, 1, 2, 0, 1]
 
     def test_too_many_ends_within_the_window_are_the_last(self):
         restarts = Restarts(RestartPolicy(failures_max=3, window_s=10))

@@ -115,7 +115,12 @@ class SimulatedConsumer:
         transactions = self.process.broker.transactions
         if any(transactions.pending((each.topic, each.partition)) for each in asked):
             raise KafkaException(KafkaError(KafkaError.UNSTABLE_OFFSET_COMMIT))
-        return asked
+        marks = transactions.marks
+        return [
+            TopicPartition(*place, each.offset, marks.get(place, ""))
+            for each in asked
+            for place in [(each.topic, each.partition)]
+        ]
 
     def close(self) -> None:
         """Be gone."""

@@ -6,11 +6,11 @@ transaction of that producer begins after the last of them. Must never know what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from pipeline.testing.simulation.log import Headers, Log, Transaction
 
-Positions = Mapping[tuple[str, int], int]
+Marks = dict[tuple[str, int], str]
 
 
 class FencedError(Exception):
@@ -34,6 +34,7 @@ class Coordinator:
         self._finished = finished
         self._epochs: dict[str, int] = {}
         self._open: dict[str, Transaction] = {}
+        self.marks: Marks = {}
         self.untold: list[Transaction] = []
         """Those that nobody was told of, in the order of their decisions."""
 
@@ -74,7 +75,7 @@ class Coordinator:
         log.append(self.now_ms, *record, transaction)
         return transaction
 
-    def add_offsets(self, producer: str, epoch: int, offsets: Positions) -> None:
+    def add_offsets(self, producer: str, epoch: int, marks: Marks) -> None:
         """Have the transaction commit positions of the group.
 
         Raises:
@@ -82,7 +83,7 @@ class Coordinator:
 
         """
         transaction = self._current(producer, epoch)
-        transaction.offsets |= offsets
+        transaction.marks |= marks
         transaction.join(None)
 
     def end(self, producer: str, epoch: int, *, commit: bool) -> None:
@@ -99,7 +100,7 @@ class Coordinator:
     def pending(self, place: tuple[str, int]) -> bool:
         """Whether a transaction that isn't over holds a position of the group."""
         return any(
-            place in transaction.offsets and None in transaction.unwritten
+            place in transaction.marks and None in transaction.unwritten
             for transaction in (*self._open.values(), *self.decided)
         )
 
@@ -108,6 +109,8 @@ class Coordinator:
         log = transaction.unwritten.pop(at)
         if log is not None:
             log.mark(transaction, self.now_ms)
+        elif transaction.committed:
+            self.marks |= transaction.marks
         if not transaction.unwritten:
             self.decided.remove(transaction)
             self._tell()

@@ -5,7 +5,7 @@ Must never draw a random number: whoever writes decides when.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 Headers = list[tuple[str, bytes | None]]
@@ -14,18 +14,18 @@ Headers = list[tuple[str, bytes | None]]
 class Transaction:
     """Records of one producer that become visible together, or never."""
 
-    __slots__ = ("author", "began_ms", "committed", "offsets", "producer", "records", "unwritten")
+    __slots__ = ("author", "began_ms", "committed", "marks", "producer", "records", "unwritten")
 
     def __init__(self, producer: str, began_ms: int) -> None:
         self.producer = producer
-        self.author = ("", 0)
-        """The process, and how often it had read its state back."""
+        self.author: tuple[str, Mapping[int, int]] = ("", {})
+        """The process, and how often it had read each partition's state back."""
         self.began_ms = began_ms
         self.committed: bool | None = None
         """None: not decided yet."""
         self.records: list[tuple[Log, Entry]] = []
-        self.offsets: dict[tuple[str, int], int] = {}
-        """Positions of the group that it commits."""
+        self.marks: dict[tuple[str, int], str] = {}
+        """What it stores beside the positions of the group that it commits."""
         self.unwritten: list[Log | None] = []
         """Logs that still lack its marker; None stands for the group's offsets."""
 

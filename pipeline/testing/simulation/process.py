@@ -5,6 +5,7 @@ Must never know what runs in it.
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 from typing import Protocol
 
@@ -67,8 +68,8 @@ class Process:
         """Whether it is stopped, as by SIGSTOP: it doesn't know."""
         self.idle = False
         """Whether it found nothing to read when it last looked."""
-        self.restores = 0
-        """How often it has read its state back."""
+        self.restores: Counter[int] = Counter()
+        """How often it has read a partition's state back."""
         self.deafness = around.rnd.choice((0.0, 0.3, 0.7))
         """How likely it is not to have heard of its group's news yet."""
         self._around = around

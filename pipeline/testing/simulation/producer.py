@@ -107,7 +107,7 @@ class SimulatedWriter(SimulatedProducer):
         for topic, partition, key, value, headers in going:
             log, record = broker.log(topic, partition), (key, value, headers)
             transaction = broker.transactions.append(self._name, self._epoch, log, record)
-            transaction.author = self.process.name, self.process.restores
+            transaction.author = self.process.name, self.process.restores.copy()
 
     def send_offsets_to_transaction(
         self, offsets: list[TopicPartition], group: tuple[str, int], _timeout: float
@@ -120,12 +120,12 @@ class SimulatedWriter(SimulatedProducer):
         """
         self.process.reach("after produce")
         self.process.pause("send_offsets")
-        positions = {(each.topic, each.partition): each.offset for each in offsets}
+        marks = {(each.topic, each.partition): each.metadata or "" for each in offsets}
         broker = self.process.broker
 
         def send() -> None:
             broker.group.check(*group)
-            broker.transactions.add_offsets(self._name, self._epoch, positions)
+            broker.transactions.add_offsets(self._name, self._epoch, marks)
 
         self._ask("offsets", send)
         self.process.reach("after offsets")

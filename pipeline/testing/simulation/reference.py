@@ -81,9 +81,10 @@ class Reference:
             kept: its changelog before that transaction.
 
         """
-        if self._authors[partition] != transaction.author:
+        process, restores = transaction.author
+        if self._authors[partition] != (process, restores.get(partition, 0)):
             # In which order it asks those again that wait for an input is nowhere written down
-            self._authors[partition] = transaction.author
+            self._authors[partition] = process, restores.get(partition, 0)
             self._states[partition] = PartitionState.restore(partition, kept)
         written = transaction.records
         records: list[Record] = []

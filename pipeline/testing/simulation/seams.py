@@ -9,17 +9,20 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import Future
 from types import ModuleType, SimpleNamespace
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from pipeline.contract import codec
-from pipeline.lane import engine, inlet, lookup, restore, ticker, writer
+from pipeline.lane import engine, fencing, inlet, lookup, restore, ticker, writer
 from pipeline.lane.config import LaneConfig
 from pipeline.lane.lookup import Answer, Lookup, Question
 from pipeline.streams import governor, lookups
 from pipeline.testing.simulation.consumer import SimulatedConsumer, SimulatedMember
 from pipeline.testing.simulation.process import Process
 from pipeline.testing.simulation.producer import SimulatedProducer, SimulatedWriter
+
+T = TypeVar("T")
 
 
 class LeftError(BaseException):
@@ -122,7 +125,8 @@ def simulated(world: Running) -> Iterator[None]:
         | {"group_settled": _unsettled},
         restore: {"Consumer": consumer, "time": clock},
         ticker: {"Producer": producer},
-        writer: {"Producer": producer, "time": clock, "leave": _leave},
+        fencing: {"Producer": producer, "time": clock},
+        writer: {"in_background": _at_once, "time": clock, "leave": _leave},
         governor: {"asyncio": loops, "time": clock},
         lookups: {"codec": parsing, "unsafe": _safe},
     }
@@ -143,6 +147,12 @@ def simulated(world: Running) -> Iterator[None]:
         logger.setLevel(level)
         for module, name, value in before:
             setattr(module, name, value)
+
+
+def _at_once(call: Callable[[], T]) -> Future[T]:
+    ending: Future[T] = Future()
+    ending.set_result(call())
+    return ending
 
 
 def _fine(*_: Any) -> None:

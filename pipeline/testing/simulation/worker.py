@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from pipeline.contract import codec, names
 from pipeline.governance.vocabulary import ControlKind
-from pipeline.lane import Commit, Decided, LaneConfig, Observer, Tick
+from pipeline.lane import Commit, Decided, LaneConfig, Observer, Restored, Tick
 from pipeline.lane.config import LaneError
 from pipeline.lane.engine import Engine
 from pipeline.lane.leaving import Watchdog
@@ -110,8 +110,11 @@ class Worker(Observer):
     def assigned(self, partitions: frozenset[int]) -> None:
         """See `Observer`."""
         self._ahead.clear()
-        self.process.restores += 1
         self._world.say(self.process.name, f"owns {sorted(partitions)}")
+
+    def restored(self, restored: Restored) -> None:
+        """See `Observer`."""
+        self.process.restores.update(restored.partitions)
 
     def deferred(self, partition: int, deferred: Any) -> None:
         """See `Observer`."""
