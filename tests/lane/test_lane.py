@@ -99,6 +99,45 @@ def test_a_worker_joins_and_leaves_in_mid_traffic(cluster):
     cluster.check_once(1_400)
 
 
+def test_what_a_worker_keeps_through_a_rebalance_is_not_read_back(cluster):
+    orders = cluster.topic("orders")
+    first = cluster.start([orders], "0")
+    first.owns([0, 1, 2, 3])
+    cluster.write(orders, 400)
+    cluster.wait_counted(400)
+    second = cluster.start([orders], "1")
+    first.owns([0, 1])
+    second.owns([2, 3])
+    cluster.write(orders, 400)
+    cluster.wait_counted(800)
+    assert second.end(signal.SIGTERM) == 0
+    first.owns([0, 1, 2, 3])
+    cluster.write(orders, 400)
+    cluster.check_once(1_200)
+    read = [event["partitions"] for event in first.events("restored")]
+    assert read == [[0, 1, 2, 3], [2, 3]]
+
+
+def test_what_another_worker_wrote_to_meanwhile_is_read_back(cluster):
+    orders = cluster.topic("orders")
+    limits = {"session_ms": 6_000, "transaction_timeout_ms": 6_000, "call_limit_s": 5}
+    stopped = cluster.start([orders], "0", **limits)
+    stopped.owns([0, 1, 2, 3])
+    cluster.write(orders, 400)
+    cluster.wait_counted(400)
+    stopped.process.send_signal(signal.SIGSTOP)
+    heir = cluster.start([orders], "1", **limits)
+    heir.owns([0, 1, 2, 3])
+    cluster.write(orders, 400)
+    cluster.wait_counted(800)
+    assert heir.end(signal.SIGTERM) == 0
+    stopped.process.send_signal(signal.SIGCONT)
+    cluster.write(orders, 400)
+    cluster.check_once(1_200)
+    read = [event["partitions"] for event in stopped.events("restored")]
+    assert read == [[0, 1, 2, 3], [0, 1, 2, 3]]
+
+
 def test_a_zombie_neither_repeats_nor_spoils(cluster):
     orders = cluster.topic("orders")
     limits = {"session_ms": 6_000, "transaction_timeout_ms": 6_000, "call_limit_s": 5}
