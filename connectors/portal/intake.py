@@ -125,6 +125,10 @@ class PortalIntake(Intake):
                 progress.record(record.offset, record.published_ms)
         return self._commit(batch) if batch else {}
 
+    def positions(self) -> dict[TopicPartition, int]:
+        """Where the store is, whoever takes the records."""
+        return self._writer.positions()
+
     def tick(self, consumer: Consumer) -> dict[TopicPartition, int]:
         """Ask for the ends of the topics, and say how the sink is."""
         moved = {}

@@ -16,6 +16,7 @@ from connectors.applied import Claim, TopicPartition, upsert
 from connectors.portal import tables
 from connectors.portal.apply import Arrived, apply
 from connectors.portal.progress import Progress
+from connectors.sinks.engines import reading_only
 from pipeline.contract.names import APPROVED
 
 
@@ -100,6 +101,12 @@ class StoreWriter:
         with self._turn() as connection:
             claims = tables.applied.claim(connection, partitions)
         return {at: Progress(claim) for at, claim in claims.items()}
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Offsets that are next to be applied, whoever has claimed the partitions."""
+        with reading_only(self._engine).begin() as connection:
+            found = tables.applied.positions(connection)
+        return {at: claim.next_offset for at, claim in found.items()}
 
     def commit(self, batch: Batch, partitions: Mapping[TopicPartition, Progress]) -> None:
         """Apply a batch and move the positions, or do neither.

@@ -17,6 +17,7 @@ from connectors.applied import Claim, TopicPartition
 from connectors.sinks.courier import Courier
 from connectors.sinks.database import APPLIED, OutboxError, begin
 from connectors.sinks.decoding import Decoder
+from connectors.sinks.engines import reading_only
 from connectors.sinks.following import Incoming, Intake
 from connectors.sinks.outbox import Arrival, Outbox
 from connectors.sinks.postings import utc_text
@@ -118,6 +119,12 @@ class ErpIntake(Intake):
             self._metrics.add(name, number, sink="erp", outcome=outcome.value)
         self._courier.wake()
         return ends
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Where the outbox is, whoever takes the records."""
+        with reading_only(self._engine).begin() as connection:
+            found = APPLIED.positions(connection)
+        return {at: claim.next_offset for at, claim in found.items() if at.topic == APPROVED}
 
     def tick(self, _consumer: Consumer) -> dict[TopicPartition, int]:
         """Write down that all is well."""

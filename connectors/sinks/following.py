@@ -10,6 +10,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
@@ -17,6 +18,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin._metadata import ClusterMetadata
 
 from connectors.applied import NOTHING, TopicPartition
+from connectors.sinks.ceasing import LOOK_S, Watch, unread
 from pipeline.kafka import clients
 from pipeline.kafka.errors import UnreachableError
 from pipeline.settings import Settings
@@ -63,6 +65,10 @@ class Intake(ABC):
         """Apply records and move positions in one transaction; returns the new ones."""
 
     @abstractmethod
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """Positions of all partitions in the store, whoever takes them."""
+
+    @abstractmethod
     def tick(self, consumer: Consumer) -> Mapping[TopicPartition, int]:
         """Do what time asks for; returns positions that moved."""
 
@@ -107,11 +113,13 @@ def follow(
 
     Raises:
         UnreachableError: Kafka is away, or a topic is not there.
+        CeasedError: the consumer reads nothing any more, though another one does.
         KafkaException: the consumer can't go on.
         Exception: what the intake raises.
 
     """
-    ticked = -TICK_S
+    ticked, looked = -TICK_S, time.monotonic()
+    watch = Watch(partial(unread, settings, bootstrap))
 
     def assigned(_consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         nonlocal ticked
@@ -141,6 +149,9 @@ def follow(
             if time.monotonic() - ticked >= TICK_S:
                 ticked = time.monotonic()
                 _commit(consumer, intake.tick(consumer))
+            if time.monotonic() - looked >= LOOK_S:
+                watch.look(_awaited(consumer, intake.positions()))
+                looked = time.monotonic()
             first = consumer.poll(POLL_S)
             if first is not None:
                 messages = [first, *consumer.consume(records_max - 1, LINGER_S)]
@@ -161,6 +172,14 @@ def _cluster(consumer: Consumer, bootstrap: str, topics: Iterable[str]) -> Clust
             "apply`"
         )
     return found
+
+
+def _awaited(
+    consumer: Consumer, positions: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, int]:
+    """Positions of what is assigned; of everything where nothing is: it may never be."""
+    assigned = {TopicPartition(item.topic, item.partition) for item in consumer.assignment()}
+    return {at: place for at, place in positions.items() if not assigned or at in assigned}
 
 
 def _commit(consumer: Consumer, positions: Mapping[TopicPartition, int]) -> None:
