@@ -280,10 +280,11 @@ def check_inputs(config: LaneConfig, consumer: Consumer, topics: Iterable[str]) 
         KafkaException: the cluster gives no answer.
 
     """
-    wanted = _partitions(consumer, config.control_topic)
     names = sorted(topics)
+    counts = _partitions(consumer, [config.control_topic, *names])
+    wanted = counts[config.control_topic]
     for topic in names:
-        count = _partitions(consumer, topic)
+        count = counts[topic]
         if count != wanted:
             raise TopicRefusedError(
                 topic,
@@ -305,7 +306,8 @@ def check_changelog(config: LaneConfig, consumer: Consumer) -> None:
 
     """
     topic = config.changelog_topic
-    wanted, count = _partitions(consumer, config.control_topic), _partitions(consumer, topic)
+    counts = _partitions(consumer, [config.control_topic, topic])
+    wanted, count = counts[config.control_topic], counts[topic]
     if count != wanted:
         raise TopicRefusedError(
             topic, f"has {count} partitions but {config.control_topic!r} has {wanted}"
@@ -325,8 +327,19 @@ def append_time_remedy(kind: str) -> str:
     )
 
 
-def _partitions(consumer: Consumer, topic: str) -> int:
-    """Count a topic's partitions; a topic just created may take a moment to be known."""
+def _partitions(consumer: Consumer, topics: Iterable[str]) -> dict[str, int]:
+    """Count partitions of topics, in one request where all of them are known."""
+    known = consumer.list_topics(timeout=CALL_S).topics
+    return {
+        topic: len(known[topic].partitions)
+        if topic in known and known[topic].error is None and known[topic].partitions
+        else _appearing(consumer, topic)
+        for topic in topics
+    }
+
+
+def _appearing(consumer: Consumer, topic: str) -> int:
+    """Count partitions of a topic; one just created may take a moment to be known."""
     until = time.monotonic() + APPEAR_S
     while True:
         found = consumer.list_topics(topic, timeout=CALL_S).topics[topic]

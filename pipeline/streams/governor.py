@@ -361,6 +361,8 @@ def build(
 
     @app.agent(lane.channel)
     async def govern_batches(batches: Any) -> None:
+        # Meanwhile the lane joins its group and reads state back
+        await asyncio.get_running_loop().run_in_executor(None, lookups.read_ahead)
         async for batch in batches:
             batch.done(await decider.decide(batch))
 

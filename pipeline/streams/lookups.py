@@ -7,6 +7,7 @@ decide about a record.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +20,7 @@ from pipeline.contract.schemas import unsafe
 from pipeline.governance.policy import Policy
 from pipeline.governance.reasons import Reason
 from pipeline.kafka import bundles
+from pipeline.kafka.errors import UnreachableError
 from pipeline.kafka.registry import Registry
 from pipeline.settings import Settings
 from pipeline.streams.arriving import Refused
@@ -61,6 +63,8 @@ class Lookups:
     ) -> None:
         self.schemas: dict[tuple[str, int], codec.Schema | Refused] = {}
         self.policies: dict[str, Policy] = {}
+        self._ahead: dict[str, bytes] = {}
+        """Bundles by version, as they were published when they were read ahead."""
         self._settings = settings
         self._bootstrap = bootstrap
         self._registry = registry
@@ -121,6 +125,11 @@ class Lookups:
             self._refuse(topic, number, self._stranger(topic, number, named=named))
         return frozenset(waiting)
 
+    def read_ahead(self) -> None:
+        """Read the published bundles before the first is wanted; it may be one of them."""
+        with contextlib.suppress(UnreachableError):
+            self._ahead = bundles.documents(self._settings, self._bootstrap)
+
     def find_policies(self, wanted: Iterable[PolicyName]) -> list[Unusable]:
         """Load published bundles.
 
@@ -133,10 +142,11 @@ class Lookups:
 
         """
         unusable: list[Unusable] = []
-        found = bundles.documents(self._settings, self._bootstrap)
-        for name in sorted(set(wanted)):
-            if name.fits(self.policies.get(name.version)):
-                continue
+        lacking = [n for n in sorted(set(wanted)) if not n.fits(self.policies.get(n.version))]
+        found = self._ahead
+        if any(name.digest != digest_of(found.get(name.version, b"")) for name in lacking):
+            found = bundles.documents(self._settings, self._bootstrap)
+        for name in lacking:
             document = found.get(name.version)
             if document is None:
                 why = "is not published: run `milepost policy publish`"

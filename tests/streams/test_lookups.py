@@ -10,7 +10,7 @@ from pipeline.contract import codec, names
 from pipeline.contract.bundle import digest_of, load_bundle
 from pipeline.governance.reasons import Reason
 from pipeline.kafka import bundles
-from pipeline.kafka.errors import RegistryUnavailableError
+from pipeline.kafka.errors import RegistryUnavailableError, UnreachableError
 from pipeline.kafka.registry import Registry
 from pipeline.settings import Settings
 from pipeline.streams import lookups
@@ -262,6 +262,29 @@ def test_a_bundle_is_compiled_once_it_is_published(looking, published):
     published[bundle.version] = bundle.document()
     assert looking.find_policies({wanted}) == []
     assert wanted.fits(looking.policies[bundle.version])
+
+
+def test_a_bundle_that_was_read_ahead_is_not_asked_for_again(looking, published, monkeypatch):
+    bundle = load_bundle()
+    published[bundle.version] = bundle.document()
+    looking.read_ahead()
+    asked = []
+    later = {"v": bundle.document()}
+    monkeypatch.setattr(bundles, "documents", lambda *_: asked.append(1) or later)
+    assert looking.find_policies({PolicyName(bundle.version, bundle.digest())}) == []
+    assert asked == []
+    assert looking.find_policies({PolicyName("v", bundle.digest())}) == []
+    assert asked == [1]
+
+
+def test_reading_ahead_may_fail(looking, monkeypatch):
+    def away(*_):
+        raise UnreachableError("Kafka is away")
+
+    monkeypatch.setattr(bundles, "documents", away)
+    looking.read_ahead()
+    with pytest.raises(UnreachableError):
+        looking.find_policies({ANY})
 
 
 @pytest.mark.parametrize("document", [b"", b"nonsense", b"{}", b"\xff"])
