@@ -181,8 +181,8 @@ class Worker:
 
     @property
     def governs(self):
-        """Partitions whose state it read back last; those it lost since are not told."""
-        told = [line for line in self.log().splitlines() if '"state_restored"' in line]
+        """Partitions that it was assigned last, their state in place; a loss since is not told."""
+        told = [line for line in self.log().splitlines() if '"partitions_assigned"' in line]
         return json.loads(told[-1])["partitions"] if told else []
 
     def end(self, number=signal.SIGTERM, seconds=45):
