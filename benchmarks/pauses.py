@@ -2,16 +2,20 @@
 
 `python -m benchmarks.pauses --times 5`. Two governors under their supervisors share four
 partitions of paced traffic; a pause is the longest time between two approved records of a
-partition around what happened, less what the traffic itself leaves between two.
+partition around what happened, less what the traffic itself leaves between two. Beside it stands
+what the workers said meanwhile, and when.
 """
 
 import argparse
+import dataclasses
 import itertools
+import json
 import os
 import random
 import statistics
 import time
 from collections import defaultdict
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -23,6 +27,19 @@ from pipeline.contract import names
 RATE = 1_000
 BEFORE_S, AFTER_S = 4.0, 12.0
 JOIN_S = 15.0
+TELLING = dataclasses.replace(
+    catalogue.GOVERNOR,
+    environment={"MILEPOST_LOG_LEVEL": "INFO", "MILEPOST_LOG_FORMAT": "json"},
+)
+"""The governor with a log that tells what it does."""
+PHASES = {
+    "the hot path runs": "a worker is built",
+    "[^--Lane]: Starting": "its lane starts",
+    "revoked partitions": "revoked",
+    "assigned partitions": "assigned",
+    "state_restored": "restored",
+}
+"""How lines of the log begin, and what they stand for."""
 
 
 class Arrivals(pacing.Reader):
@@ -69,7 +86,7 @@ def join(run, slot):
 def measure(bench, times):
     """Pauses in ms by what happened, one of each for every time."""
     cluster = bench.cluster
-    run = harness.Run(cluster, catalogue.GOVERNOR, bench.folders)
+    run = harness.Run(cluster, TELLING, bench.folders)
     run.prepare(raw=True)
     found = {"killed": [], "drained": [], "joined": []}
     reader = Arrivals(cluster, names.APPROVED)
@@ -85,8 +102,10 @@ def measure(bench, times):
         for _ in range(times):
             slot = chance.randrange(2)
             for what, act in (("killed", kill), ("drained", drain), ("joined", join)):
-                found[what].append(pause(reader, lambda act=act, slot=slot: act(run, slot)))
-                print(f"{what}: {found[what][-1]} ms", flush=True)
+                before = run.log.stat().st_size
+                at_ms, ms = pause(reader, lambda act=act, slot=slot: act(run, slot))
+                found[what].append(ms)
+                print(f"{what}: {ms} ms ({phases(run.log, before, at_ms)})", flush=True)
     finally:
         if pacer is not None:
             pacer.terminate()
@@ -101,13 +120,32 @@ def measure(bench, times):
 
 
 def pause(reader, act):
-    """Let something happen; how much longer a partition was silent than it usually is (ms)."""
+    """Let something happen.
+
+    Returns:
+        When that was, and how much longer a partition was silent than it usually is (ms).
+
+    """
     time.sleep(BEFORE_S)
     usual = max(span(reader, time.time() * 1000 - BEFORE_S * 1000 / 2))
     at = time.time() * 1000
     act()
     time.sleep(max(0.0, AFTER_S - (time.time() - at / 1000)))
-    return round(max(span(reader, at)) - usual)
+    return at, round(max(span(reader, at)) - usual)
+
+
+def phases(log, begin, at_ms):
+    """What the workers did since then, in ms after it, as their log has it."""
+    told = []
+    for line in log.read_bytes()[begin:].decode("utf-8", "replace").splitlines():
+        if not line.startswith("{"):
+            continue
+        said = json.loads(line)
+        for start, phase in PHASES.items():
+            if said["event"].startswith(start):
+                ms = datetime.fromisoformat(said["timestamp"]).timestamp() * 1000 - at_ms
+                told.append(f"{phase} {ms:+.0f}")
+    return ", ".join(told)
 
 
 def span(reader, begin_ms):

@@ -111,10 +111,10 @@ class Engine(Generic[S]):
 
         """
         self._watchdog = watchdog
+        self._writer = Writer(self._config, watchdog, self._on_error)
         self._check_topics()
         if self._halt.is_set():
             return
-        self._writer = Writer(self._config, watchdog, self._on_error)
         inlet = Inlet(
             self._config, self._processor, self._observer, watchdog, self._on_error, self._halt
         )

@@ -1,13 +1,13 @@
 """How a worker begins to write: whoever had its slot is fenced, what that one left open is aborted.
 
-That takes its time, and happens on a thread of its own while the lane joins its group. Must never
+That takes its time, and happens on a thread of its own while the lane looks at its topics and joins
+its group. Must never
 write a record.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -16,10 +16,9 @@ from confluent_kafka import KafkaException, Producer
 from . import clients
 from .config import LaneConfig
 
-START_S = 50.0
-FIRST_S = 0.1
-"""How long a first client has. One that must wait until a former transaction is aborted asks again
-after half a second; a fresh one asks at once."""
+FIRST_S, LONGEST_S = 0.1, 10.0
+"""How long a first client has, and later ones at most, in seconds. One that must wait until a former
+transaction is aborted asks again after half a second; a fresh one asks at once."""
 
 
 def in_background(call: Callable[[], Producer]) -> Future[Producer]:
@@ -39,19 +38,20 @@ def in_background(call: Callable[[], Producer]) -> Future[Producer]:
 def fence(config: LaneConfig, on_error: clients.OnError, on_lost: clients.OnDelivery) -> Producer:
     """Make the producer of this slot, the only one that can write from now on.
 
+    However long it takes until the cluster is there.
+
     Raises:
         KafkaException: the cluster does not have it.
 
     """
-    limit_s, until = FIRST_S, time.monotonic() + START_S
+    limit_s = FIRST_S
     while True:
         producer = Producer(clients.writer(config, on_error, on_lost))
         try:
             producer.init_transactions(limit_s)
         except KafkaException as raised:
-            left_s = until - time.monotonic()
-            if not raised.args[0].retriable() or left_s <= 0:
+            if not raised.args[0].retriable():
                 raise
-            limit_s = min(2 * limit_s, left_s)
+            limit_s = min(2 * limit_s, LONGEST_S)
         else:
             return producer

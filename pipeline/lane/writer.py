@@ -13,14 +13,15 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from . import clients
-from .config import LaneConfig
-from .fencing import START_S, fence, in_background
+from .config import LaneConfig, LaneError
+from .fencing import fence, in_background
 from .leaving import Watchdog, leave
 from .model import Decided, Produced
 
 log = logging.getLogger(__name__)
 
 TRIES_MAX = 5
+START_S = 50.0
 HANG_S = 1.0
 """How far beyond its limit a call may be before it is taken for hanging."""
 OFFSETS_S = 5.0
@@ -54,11 +55,15 @@ class Writer:
 
         Raises:
             KafkaException: the cluster does not have it.
+            LaneError: it does not say.
 
         """
         if not self._begun.done():
             self._watchdog.step("init_transactions", START_S + 10)
-        self._producer = self._begun.result()
+        try:
+            self._producer = self._begun.result(START_S)
+        except TimeoutError:
+            raise LaneError(f"init_transactions: not done within {START_S:.0f} s") from None
 
     def write(self, decisions: Mapping[int, Decided]) -> tuple[int, int]:
         """Open a transaction and produce everything decided.

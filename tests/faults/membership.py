@@ -9,17 +9,21 @@ from pipeline.cli.main import main
 from pipeline.lane.config import LaneConfig
 from pipeline.streams import governor
 
-KIND, _, *COMMAND = sys.argv[1:]
 
+def as_member(kind: str) -> None:
+    """Have the governors of this process be members of this kind."""
 
-@dataclass(frozen=True)
-class Membership(LaneConfig):
-    """The lane's settings with another kind of membership."""
+    @dataclass(frozen=True)
+    class Membership(LaneConfig):
+        """The lane's settings with another kind of membership."""
 
-    static_membership: bool = KIND == "static"
+        static_membership: bool = kind == "static"
+
+    governor.LaneConfig = Membership
 
 
 if __name__ == "__main__":
-    governor.LaneConfig = Membership
-    sys.argv = ["milepost", *COMMAND]
+    wanted, _, *command = sys.argv[1:]
+    as_member(wanted)
+    sys.argv = ["milepost", *command]
     main()

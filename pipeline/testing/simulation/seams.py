@@ -125,7 +125,7 @@ def simulated(world: Running) -> Iterator[None]:
         | {"group_settled": _unsettled},
         restore: {"Consumer": consumer, "time": clock},
         ticker: {"Producer": producer},
-        fencing: {"Producer": producer, "time": clock},
+        fencing: {"Producer": producer},
         writer: {"in_background": _at_once, "time": clock, "leave": _leave},
         governor: {"asyncio": loops, "time": clock},
         lookups: {"codec": parsing, "unsafe": _safe},
