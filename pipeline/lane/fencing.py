@@ -17,7 +17,7 @@ from . import clients
 from .config import LaneConfig
 
 FIRST_S, LONGEST_S = 0.1, 10.0
-"""How long a first client has, and later ones at most, in seconds. One that must wait until a former
+"""Seconds that a first client has, and later ones at most. One that must wait until a former
 transaction is aborted asks again after half a second; a fresh one asks at once."""
 
 

@@ -63,6 +63,7 @@ class Starts(Governed):
         self.group = ""
         self.workers_by_slot: dict[str, multiprocessing.Process] = {}
         self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([Path(__file__).stem])
         self._numbers = itertools.count(1)
 
     def begin(self, slot: str, kind: str) -> Path:
@@ -166,7 +167,7 @@ def attempt(starts: Starts, figures: Figures, what: str, kind: str) -> None:
     except AssertionError as error:
         figures.frozen.append(f"{name}: {error}")
         kept = figures.write()
-        for log in sorted(starts.folder.glob("start-*.log"))[-4:]:
+        for log in sorted(starts.folder.glob("start-*.log"), key=os.path.getmtime)[-4:]:
             shutil.copy(log, figures.report.parent)
         say(kept)
         starts.kill()
@@ -185,6 +186,8 @@ def main() -> int:
     reader.add_argument("--report", type=Path, default=ROOT / "reports" / "starts.json")
     given = reader.parse_args()
     logging.disable(logging.CRITICAL)
+    paths = (Path(__file__).parent, Path(__file__).parents[1], ROOT)
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, paths))  # of whom workers are forked from
     starts, figures = Starts(), Figures(given.report)
     try:
         starts.traffic.start()
