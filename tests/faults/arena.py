@@ -7,29 +7,25 @@ everything back to how it should be; then everything that was sent has to be dec
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import os
-import signal
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from unittest.mock import patch
 
-import psutil
 from governed_stack import Governed, until
 from paced_traffic import PacedTraffic
 from postgres_cluster import BINARIES, PostgresCluster
 from posting_rules import write_posting_rules
 from proxied_broker import ProxiedBroker
+from running import RESTARTS_MAX, End, Governor, Running
 from tcp_proxy import TcpProxy
 from witness import Witness
 
 from pipeline.contract import codec
 from pipeline.local.ports import http_answers, unused
-from pipeline.local.processes import Command, Process
 from pipeline.local.stack import LocalStack
 
 HERE = Path(__file__).parent
@@ -37,106 +33,6 @@ ROOT = HERE.parents[1]
 MILEPOST = (sys.executable, "-m", "pipeline.cli.main")
 SLOTS = ("0", "1")
 HEAL_S = 90.0
-KILLED = 128 + signal.SIGKILL
-
-
-class Running:
-    """A process of the product, started again and again."""
-
-    def __init__(self, name: str, argv: tuple[str, ...], env: dict[str, str], log: Path) -> None:
-        self.name, self.argv, self.env, self.log_file = name, argv, env, log
-        self.process: Process | None = None
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    @property
-    def running(self) -> bool:
-        return self.process is not None and self.process.exit_code() is None
-
-    def start(self, argv: tuple[str, ...] | None = None, **env: str) -> None:
-        """Start it; with another command or environment only this once."""
-        if self.process is not None:
-            self.process.stop()
-        command = Command(
-            name=self.name,
-            argv=argv or self.argv,
-            cwd=ROOT,
-            log=self.log_file,
-            env=self.env | env,
-            grace_s=60,
-        )
-        self.process = Process(command)
-
-    def stop(self) -> int:
-        """End it in order; its exit code."""
-        self.process.stop()
-        return self.process.exit_code()
-
-    def kill(self) -> None:
-        """End it as a crash does."""
-        self.process.kill()
-
-    def signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
-
-    def wait(self, seconds: float = 60.0) -> int:
-        """Wait until it has ended; its exit code."""
-        until(lambda: not self.running, seconds, f"the end of {self.name}")
-        return self.process.exit_code()
-
-    def said(self) -> str:
-        """The last of what it wrote since it was started."""
-        return self.process.output()
-
-    def log(self) -> str:
-        """Everything it ever wrote."""
-        return self.log_file.read_text(errors="replace")
-
-
-class Governor(Running):
-    """One worker slot: `milepost run governor`, a supervisor and its worker; or a bare worker."""
-
-    group: Callable[[], str]
-    """Tells the consumer group of the moment: two at once would both govern."""
-
-    bare = False
-    """Whether it runs without a supervisor: what a test has spoiled does."""
-
-    def start(self, argv: tuple[str, ...] | None = None, **env: str) -> None:
-        self.bare = argv is not None
-        super().start(argv, MILEPOST_GOVERNOR_GROUP=self.group(), **env)
-
-    def worker_pid(self) -> int | None:
-        """The worker's process, below its supervisor if it has one."""
-        if self.bare:
-            return self.pid if self.running else None
-        with contextlib.suppress(psutil.NoSuchProcess):
-            children = psutil.Process(self.pid).children()
-            return children[0].pid if children else None
-        return None
-
-    def govern(self) -> None:
-        """Wait until it has its share of partitions, for the first time since its start."""
-        until(lambda: '"state_restored"' in self.said(), 60, f"a share for {self.name}")
-
-    def kill_both(self) -> None:
-        """Kill -9 supervisor and worker, as the end of their machine does."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            children = psutil.Process(self.pid).children()
-            self.kill()
-            for child in children:
-                child.kill()
-
-    def kill_worker(self) -> None:
-        """Kill -9 the worker, not its supervisor."""
-        pid = until(self.worker_pid, 30, f"a worker of {self.name}")
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        if self.bare:  # until it is seen to have ended, nobody starts it again
-            self.wait()
 
 
 class Arena(Governed):
@@ -158,8 +54,12 @@ class Arena(Governed):
         self.witness: Witness = self.watch
         self.proxied = f"127.0.0.1:{ports[1]}"
         self.exits: Counter[str] = Counter()
-        self.crashes = 0
-        """How often a decoder was made to crash on purpose."""
+        """Of processes that had to be started again from outside."""
+        self.left: Counter[str] = Counter()
+        """Ends that nobody asked for, but that a fault causes: by name and exit code."""
+        self._ends: list[End] = []
+        self.waits_ms: dict[str, list[int]] = defaultdict(list)
+        """How long good records waited for their verdict, by what was beside them."""
         self.lost: set[tuple[str, int, int]] = set()
         """Topic, partition and first offset of what retention took on purpose."""
         self.strangers: set[bytes] = set()
@@ -230,9 +130,9 @@ class Arena(Governed):
         self.traffic.stop()
         started = [p for p in (*self.guests.values(), *self.processes) if p.process is not None]
         for running in started:
-            running.process.ask_to_end()
+            running.ask_to_end()
         for running in started:
-            running.process.stop()
+            running.stop()
         if self.postgres is not None:
             self.postgres.close()
         self.proxy.close()
@@ -261,6 +161,7 @@ class Arena(Governed):
                 MILEPOST_GOVERNOR_LINGER_MS="80",
             ),
             self.folder / f"governor-{slot}.log",
+            self._ends,
         )
         governor.group = lambda: self.group
         return governor
@@ -270,6 +171,11 @@ class Arena(Governed):
         """The command of a bare worker that a module of this folder has spoiled."""
         own = (sys.executable, str(HERE / entry), *arguments)
         return (*own, "--", "run", "governor", "--worker")
+
+    @staticmethod
+    def spoiled_supervisor(entry: str) -> tuple[str, ...]:
+        """The command of a supervisor whose workers a module of this folder has spoiled."""
+        return (sys.executable, str(HERE / entry), "--", "run", "governor")
 
     def spoiled_sink(self, sink: Running, entry: str, *arguments: str) -> tuple[str, ...]:
         """The command of a sink that a module of this folder has spoiled."""
@@ -292,10 +198,28 @@ class Arena(Governed):
         if self.postgres is not None and not self.postgres.running:
             self.postgres.start()
         for process in self.processes:
+            process.judge()
             if not process.running:
                 if process.process is not None:
                     self.exits[f"{process.name} {process.process.exit_code()}"] += 1
                 process.start()
+        for governor in self.governors.values():
+            if governor.restarts >= RESTARTS_MAX:
+                governor.start()
+
+    def unasked(self, caused: Collection[int]) -> list[str]:
+        """Ends since it was last called that neither a test nor its fault asked for.
+
+        Args:
+            caused: exit codes that the fault causes.
+
+        """
+        for process in (*self.guests.values(), *self.processes):
+            process.judge()
+        ends = self._ends[:]
+        self._ends.clear()
+        self.left.update(f"{end.name} {end.code}" for end in ends if end.code in caused)
+        return [str(end) for end in ends if end.code not in caused]
 
     def stop_governors(self) -> None:
         """End all of them in order."""
@@ -305,7 +229,7 @@ class Arena(Governed):
             if governor.process is not None
         ]
         for governor in governors:
-            governor.process.ask_to_end()
+            governor.ask_to_end()
         for governor in governors:
             governor.stop()
         self.guests.clear()
@@ -323,9 +247,12 @@ class Arena(Governed):
     def more(self, records: int, seconds: float = HEAL_S) -> None:
         """Wait until so many more records are decided about."""
         goal = self.witness.decided + records
-        self.witness.until(
-            lambda: self.witness.decided >= goal, seconds, f"{records} more verdicts"
-        )
+        try:
+            self.witness.until(
+                lambda: self.witness.decided >= goal, seconds, f"{records} more verdicts"
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {self._silence()}") from None
 
     def _silence(self) -> str:
         """What the governors said last, for whoever asks why nothing goes on."""
@@ -338,7 +265,8 @@ class Arena(Governed):
 
     def _run(self, name: str, *arguments: str, **env: str) -> Running:
         log = self.folder / f"{name}.log"
-        return Running(name, (*MILEPOST, "run", *arguments), self.environment(**env), log)
+        argv = (*MILEPOST, "run", *arguments)
+        return Running(name, argv, self.environment(**env), log, self._ends)
 
     def erp_is_up(self) -> None:
         until(lambda: http_answers(f"{self.erp_url}/summary"), 30, "the ERP")

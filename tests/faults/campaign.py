@@ -15,6 +15,7 @@ import platform
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -26,11 +27,12 @@ from arena import ROOT, Arena
 from cluster_faults import CLUSTER_FAULTS
 from confluent_kafka import libversion
 from fault_table import FAULTS, Fault
+from following import taken
 from log_faults import begin_to_idle
 from postgres_cluster import BINARIES, MISSING
 from promised import promised
 from three_brokers import ThreeBrokers
-from truth import everything_wrong
+from truth import described, everything_wrong
 
 from pipeline.local.pinning import KAFKA
 
@@ -43,6 +45,7 @@ Seed {seed}, {minutes:.1f} minutes, {faults} of {of} faults; at this pace all of
 about {all:.0f} minutes. {where}.
 {sent} events sent, {decided} records decided, {approved} approved, {letters} dead letters.
 Processes that had to be started again from outside, with their exit codes: {exits}.
+Ends that nobody asked for but the fault that caused them: {left}.
 
 {verdict}
 
@@ -51,7 +54,14 @@ Seconds until everything sent is decided, and the longest pause of a partition a
 | fault | times | of | s, median | s, most | pause s, median | pause s, most |
 |---|--:|--:|--:|--:|--:|--:|
 {rows}
+
+Milliseconds from the append of a good record to that of its verdict, by what was beside it:
+
+| beside | records | median | most |
+|---|--:|--:|--:|
+{waits}
 """
+CUT_SHORT = "it was cut short: nothing was checked at its end"
 LAST = FAULTS[-1]
 
 
@@ -66,14 +76,20 @@ class Outcome:
 
 
 class Campaign:
-    """An arena, and what happens in it."""
+    """An arena, and what happens in it.
 
-    def __init__(self, seed: int, rate: float = 100.0, brokers: int = 1) -> None:
-        self.seed = seed
-        self.faults = table(brokers)
-        self.arena = Arena(seed, rate) if brokers == 1 else ThreeBrokers(seed, rate)
+    Args:
+        seed: what happens to whom and how long.
+        arena: where.
+        faults: what can happen.
+
+    """
+
+    def __init__(self, seed: int, arena: Arena, faults: list[Fault] = FAULTS) -> None:
+        self.seed, self.arena, self.faults = seed, arena, faults
         self.outcomes: dict[str, Outcome] = defaultdict(Outcome)
         self.wrong: list[str] = []
+        self.concluded = False
         self.began = time.monotonic()
 
     def open(self) -> None:
@@ -85,7 +101,8 @@ class Campaign:
         """Let it happen once; see that all goes on.
 
         Raises:
-            AssertionError: it did not happen as it should, or something stays undecided.
+            AssertionError: it did not happen as it should, something stays undecided, or a process
+                ended otherwise than the fault has it end.
 
         """
         arena, outcome = self.arena, self.outcomes[fault.name]
@@ -95,10 +112,17 @@ class Campaign:
             fault.act(arena, roll)
             arena.heal()
             arena.decided()
+            taken(arena)
+        except Exception as error:
+            for end in arena.unasked(fault.ends):
+                error.add_note(end)
+            raise
         finally:
             outcome.seconds.append(time.monotonic() - began)
             outcome.pauses.append(arena.witness.pause_s())
+        ends = arena.unasked(fault.ends)
         assert not arena.witness.anomalies, arena.witness.anomalies
+        assert not ends, "; ".join(ends)
 
     def until(self, end: float, only: str | None, most: int | None) -> None:
         """Run all faults of the long run in an order of the seed, as far as time allows.
@@ -121,22 +145,40 @@ class Campaign:
             if time.monotonic() > end and fault is not LAST:
                 continue
             say(f"{time.monotonic() - self.began:7.1f} s  {number}/{len(todo)}  {fault.name}")
-            try:
-                self.run(fault)
-            except AssertionError as error:
-                self.wrong.append(f"{fault.name}: {error}"[:3_000])
-                say(f"  WRONG: {self.wrong[-1]}")
+            if not self._goes_well(fault.name, lambda fault=fault: self.run(fault)):
                 self.arena.witness.anomalies.clear()
-                self.arena.heal()
+                self._goes_well(f"after {fault.name}", self.arena.heal)
+
+    def conduct(self, end: float, only: str | None = None, most: int | None = None) -> None:
+        """Open, let everything happen and check everything: what fails is in `wrong`."""
+        if self._goes_well("begin", self.open):
+            self._goes_well("campaign", lambda: self.until(end, only, most))
+            self.conclude()
+
+    def close(self) -> None:
+        """End everything that runs in the arena."""
+        self._goes_well("end", self.arena.close)
 
     def conclude(self) -> list[str]:
         """Check everything; what is wrong, with what was wrong on the way."""
         self.wrong += everything_wrong(self.arena)
+        self.concluded = True
         return self.wrong
+
+    def _goes_well(self, what: str, act: Callable[[], None]) -> bool:
+        """Do something; note what is wrong if it fails, in whatever way."""
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001  no failure may cost the others, or the report
+            self.wrong.append(f"{what}: {described(error)}"[:3_000])
+            say(f"  WRONG: {self.wrong[-1]}")
+            return False
+        return True
 
     def report(self) -> str:
         """What was done and what came of it, in Markdown."""
         arena = self.arena
+        wrong = self.wrong if self.concluded else [*self.wrong, CUT_SHORT]
         rows = [
             f"| {fault.name} | {len(o.seconds)} | {fault.long} | {_figures(o)} |"
             for fault in self.faults
@@ -155,9 +197,14 @@ class Campaign:
             decided=arena.witness.decided,
             approved=len(arena.witness.revisions),
             letters=arena.witness.letters,
-            exits=", ".join(f"{name}: {n}" for name, n in sorted(arena.exits.items())) or "none",
-            verdict="\n- ".join(["Wrong:", *self.wrong]) if self.wrong else "Nothing was wrong.",
+            exits=_counted(arena.exits),
+            left=_counted(arena.left),
+            verdict="\n- ".join(["Wrong:", *wrong]) if wrong else "Nothing was wrong.",
             rows="\n".join(rows),
+            waits="\n".join(
+                f"| {beside} | {len(ms)} | {median(ms):.0f} | {max(ms)} |"
+                for beside, ms in arena.waits_ms.items()
+            ),
         )
 
     def _all_s(self) -> float:
@@ -174,9 +221,19 @@ def _figures(outcome: Outcome) -> str:
     )
 
 
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}: {n}" for name, n in sorted(counts.items())) or "none"
+
+
 def table(brokers: int) -> list[Fault]:
     """The faults of a campaign on so many brokers."""
     return FAULTS if brokers == 1 else CLUSTER_FAULTS
+
+
+def begun(seed: int, rate: float, brokers: int) -> Campaign:
+    """A campaign on so many brokers."""
+    arena = Arena(seed, rate) if brokers == 1 else ThreeBrokers(seed, rate)
+    return Campaign(seed, arena, table(brokers))
 
 
 def summary(times: dict[str, int]) -> str:
@@ -204,27 +261,49 @@ def main() -> int:
     say(f"seed {given.seed}")
     if BINARIES is None:
         say(f"without a portal on PostgreSQL, which {MISSING}")
+    return conduct(given)
+
+
+def conduct(given: argparse.Namespace) -> int:
+    """Run the campaigns that are asked for and write the report, whatever happens on the way."""
     shares = SHARES if given.brokers is None else {given.brokers: 1.0}
-    wrong, told, times = [], [], {}
-    for brokers, share in shares.items():
-        if given.only is not None and all(f.name != given.only for f in table(brokers)):
-            continue
-        campaign = Campaign(given.seed, given.rate, brokers)
-        try:
-            campaign.open()
-            campaign.until(campaign.began + given.minutes * share * 60, given.only, given.most)
-            wrong += campaign.conclude()
-            told.append(campaign.report())
-            times |= {name: len(o.seconds) for name, o in campaign.outcomes.items()}
-        finally:
-            campaign.arena.close()
+    told: list[str] = []
+    times: dict[str, int] = {}
+    well = True
+    try:
+        for brokers, share in shares.items():
+            if given.only is not None and all(f.name != given.only for f in table(brokers)):
+                continue
+            well &= _one(given, brokers, share, told, times)
+    finally:
+        told.append(summary(times))
         say(told[-1])
-    told.append(summary(times))
-    say(told[-1])
-    given.report.parent.mkdir(parents=True, exist_ok=True)
-    given.report.write_text("\n".join(told))
-    say(f"report: {given.report}")
-    return 1 if wrong else 0
+        given.report.parent.mkdir(parents=True, exist_ok=True)
+        given.report.write_text("\n".join(told))
+        say(f"report: {given.report}")
+    return 0 if well else 1
+
+
+def _one(
+    given: argparse.Namespace, brokers: int, share: float, told: list[str], times: dict[str, int]
+) -> bool:
+    """Run one campaign to its end; what is told of it, and how often what happened, go along."""
+    try:
+        campaign = begun(given.seed, given.rate, brokers)
+    except Exception as error:  # noqa: BLE001  the report is to say so
+        told.append(
+            f"# Fault campaign, {brokers} broker(s)\n\nIt did not begin: {described(error)}\n"
+        )
+        say(told[-1])
+        return False
+    try:
+        campaign.conduct(campaign.began + given.minutes * share * 60, given.only, given.most)
+    finally:
+        times |= {name: len(o.seconds) for name, o in campaign.outcomes.items()}
+        told.append(campaign.report())
+        say(told[-1])
+        campaign.close()
+    return not campaign.wrong
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from random import Random
 
 from arena import SLOTS, lasts
 from confluent_kafka.admin import AdminClient
-from fault_table import Fault
+from fault_table import LEAVES, Fault
 from governed_stack import PARTITIONS
 from process_faults import Act, join_or_leave, kill_workers
 from three_brokers import ThreeBrokers
@@ -77,11 +77,11 @@ def _java_hash(text: str) -> int:
 
 
 CLUSTER_FAULTS = [
-    Fault("rolling restart of all brokers", 0, 10, rolling_restart),
-    Fault("leader killed", 0, 15, killed(leader)),
-    Fault("transaction coordinator killed", 0, 15, killed(transaction_coordinator)),
-    Fault("group coordinator killed", 0, 15, killed(group_coordinator)),
-    Fault("controller killed", 0, 5, killed(controller)),
+    Fault("rolling restart of all brokers", 0, 10, rolling_restart, ends=LEAVES),
+    Fault("leader killed", 0, 15, killed(leader), ends=LEAVES),
+    Fault("transaction coordinator killed", 0, 15, killed(transaction_coordinator), ends=LEAVES),
+    Fault("group coordinator killed", 0, 15, killed(group_coordinator), ends=LEAVES),
+    Fault("controller killed", 0, 5, killed(controller), ends=LEAVES),
     Fault("two governors killed at random, of three brokers", 0, 5, kill_workers),
     Fault("member joins or leaves, of three brokers", 0, 5, join_or_leave),
 ]

@@ -6,9 +6,10 @@ import os
 import signal
 from random import Random
 
-from arena import Arena, Running, lasts
+from arena import Arena, lasts
 from governed_stack import until
 from process_faults import until_stopped
+from running import Running
 from sqlalchemy import create_engine
 
 from connectors.portal import tables

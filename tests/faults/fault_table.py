@@ -14,6 +14,7 @@ import registry_faults as registry
 import restarts
 from crash_points import ERP, GOVERNOR, PORTAL
 from process_faults import Act
+from running import CRASHED, LEFT
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,12 @@ class Fault:
     act: Act
     postgres: bool = False
     """Whether it is PostgreSQL's."""
+    ends: frozenset[int] = frozenset()
+    """Exit codes of processes that it ends by what it does, beside those that it kills itself."""
 
 
+LEAVES = frozenset({LEFT})
+"""Of faults that a worker may meet by leaving: what became of a call to the broker is not known."""
 FAULTS = [
     Fault("two governors killed at random", 5, 50, processes.kill_workers),
     *(Fault(f"governor dies {p.replace('_', ' ')}", 1, 10, processes.dies_at(p)) for p in GOVERNOR),
@@ -43,24 +48,26 @@ FAULTS = [
     Fault("PostgreSQL killed in transaction", 1, 15, databases.kill_amid, postgres=True),
     Fault("supervisor killed", 1, 10, processes.kill_supervisor),
     Fault("sinks and ERP killed", 1, 10, processes.kill_sinks),
-    Fault("governor stopped beyond its session", 1, 10, processes.stop_beyond_session),
-    Fault("governor stopped before produce", 1, 5, processes.stops_at("before_produce")),
-    Fault("governor stopped before commit", 1, 5, processes.stops_at("before_commit")),
-    Fault("broker killed", 2, 50, processes.kill_broker),
-    Fault("connections reset", 2, 30, network.cut),
-    Fault("connections half open", 1, 10, network.half_open),
-    Fault("network slow", 2, 15, network.delay),
-    Fault("network stalled one way", 1, 15, network.stall),
-    Fault("network stalled one way, long", 0, 10, network.stall_long),
-    Fault("end of transaction answered late", 3, 15, network.delay_ends),
-    Fault("end of transaction answered too late", 1, 15, network.delay_ends_long),
+    Fault("governor stopped beyond its session", 1, 10, processes.stop_beyond_session, ends=LEAVES),
+    Fault(
+        "governor stopped before produce", 1, 5, processes.stops_at("before_produce"), ends=LEAVES
+    ),
+    Fault("governor stopped before commit", 1, 5, processes.stops_at("before_commit"), ends=LEAVES),
+    Fault("broker killed", 2, 50, processes.kill_broker, ends=LEAVES),
+    Fault("connections reset", 2, 30, network.cut, ends=LEAVES),
+    Fault("connections half open", 1, 10, network.half_open, ends=LEAVES),
+    Fault("network slow", 2, 15, network.delay, ends=LEAVES),
+    Fault("network stalled one way", 1, 15, network.stall, ends=LEAVES),
+    Fault("network stalled one way, long", 0, 10, network.stall_long, ends=LEAVES),
+    Fault("end of transaction answered late", 3, 15, network.delay_ends, ends=LEAVES),
+    Fault("end of transaction answered too late", 1, 15, network.delay_ends_long, ends=LEAVES),
     Fault("member joins or leaves", 10, 100, processes.join_or_leave),
-    Fault("deliveries fail", 1, 10, processes.deliveries_fail),
+    Fault("deliveries fail", 1, 10, processes.deliveries_fail, ends=LEAVES),
     *(Fault(f"registry {k}", 1, 5, registry.while_running(k)) for k in registry.KINDS),
     Fault("registry wrong at start", 1, 20, registry.at_start),
     Fault("poison", 1, 20, records.poison),
-    Fault("record kills the decoder", 1, 10, records.kills_the_decoder),
-    Fault("sent again days late", 1, 20, records.repeat),
+    Fault("record kills the decoder", 1, 10, records.kills_the_decoder, ends=frozenset({CRASHED})),
+    Fault("sent again", 1, 20, records.repeat),
     Fault("shuffled within 1,000", 1, 20, records.shuffle),
     Fault("burst", 1, 10, records.burst),
     Fault("clock wrong", 2, 10, host.clock_wrong),

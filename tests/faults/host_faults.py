@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from pathlib import Path
 from random import Random
 
 import psutil
@@ -63,10 +64,17 @@ def clock_wrong(arena: Arena, roll: Random) -> None:
     governor = arena.governors[roll.choice(SLOTS)]
     file = arena.folder / f"clock-{governor.name}"
     skew_s = roll.choice(SKEWS_S)
-    file.write_text(f"{skew_s}\n")
+    _set_clock(file, skew_s)
     governor.kill_both()
     governor.start(arena.spoiled("skewed.py", str(file)))
     governor.govern()
     arena.decided()
-    file.write_text(f"{skew_s - 600}\n")
+    _set_clock(file, skew_s - 600)
     arena.more(50)
+
+
+def _set_clock(file: Path, skew_s: int) -> None:
+    """Say how wrong a clock is: at once, since it is read at any moment."""
+    new = file.with_suffix(".new")
+    new.write_text(f"{skew_s}\n")
+    new.replace(file)

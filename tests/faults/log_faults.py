@@ -7,7 +7,7 @@ from random import Random
 from arena import SLOTS, Arena
 from confluent_kafka import OFFSET_INVALID, Consumer, TopicPartition
 from governed_stack import GARBAGE, PARTITIONS, until
-from record_faults import shipment_on
+from neighbours import shipment_on
 
 from pipeline.contract import names
 
@@ -32,7 +32,9 @@ def retention_runs_out(arena: Arena, roll: Random) -> None:
         arena.fate_of(place)
     verdicts = arena.witness.verdicts[names.REPLAY, number]
     assert not any(place[2] in verdicts for place in places[:3])
-    gone = f'"first": {places[0][2]}, "next": {places[3][2]}'
+    first, behind = places[0][2], places[3][2]
+    assert (names.REPLAY, number, first, behind, "RETENTION") in arena.witness.gaps
+    gone = f'"first": {first}, "next": {behind}'
     assert any("input_gap" in g.log() and gone in g.log() for g in arena.governors.values())
 
 

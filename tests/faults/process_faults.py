@@ -4,12 +4,13 @@ many at once, and the broker itself killed. Each returns once it has happened.""
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from random import Random
 
 import psutil
-from arena import KILLED, SLOTS, Arena, Governor, Running, lasts
+from arena import SLOTS, Arena, lasts
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -19,6 +20,7 @@ from confluent_kafka.admin import (
 )
 from crash_points import ERP, OVERLAPPING
 from governed_stack import until
+from running import KILLED, Governor, Running
 
 from pipeline.contract import names
 
@@ -27,6 +29,8 @@ LARGE = 1_000
 """Records of a batch from which on a lane decides the next one while this one commits."""
 TINY = 200
 """Bytes that hold the end of a transaction, and no batch of records."""
+NOTICED = re.compile(r'lane: leaving the process \(75\)|"state_restored"')
+"""What one says that knows that others have its partitions: it leaves, or has a share anew."""
 Act = Callable[[Arena, Random], None]
 
 
@@ -56,7 +60,7 @@ def dies_at(point: str) -> Act:
         governor = arena.governors[roll.choice(SLOTS)]
         governor.kill_both()
         passage = 1 if point.endswith("restore") else roll.randint(1, 6)
-        governor.start(arena.spoiled("dying.py", point, str(passage)))
+        governor.start(arena.spoiled("dying.py", point, str(passage)), {KILLED})
         assert governor.wait() == KILLED, governor.said()
 
     return act
@@ -70,7 +74,7 @@ def dies_overlapping(arena: Arena, roll: Random) -> None:
     arena.traffic.at_once(4 * LARGE)
     until(lambda: arena.traffic.sent >= sent + 4 * LARGE, 60, "a lot to do")
     large = {"MILEPOST_GOVERNOR_BATCH_RECORDS_MAX": str(LARGE)}
-    governor.start(arena.spoiled("dying.py", OVERLAPPING, "1"), **large)
+    governor.start(arena.spoiled("dying.py", OVERLAPPING, "1"), {KILLED}, **large)
     assert governor.wait() == KILLED, governor.said()
 
 
@@ -89,7 +93,8 @@ def sink_dies_at(point: str) -> Act:
         sinks = [arena.erp_sink] if point in ERP else arena.portals
         for sink in sinks:
             sink.kill()
-            sink.start(arena.spoiled_sink(sink, "dying.py", point, str(roll.randint(1, 4))))
+            passage = str(roll.randint(1, 4))
+            sink.start(arena.spoiled_sink(sink, "dying.py", point, passage), {KILLED})
         for sink in sinks:
             assert sink.wait() == KILLED, sink.said()
 
@@ -117,13 +122,27 @@ def stops_at(point: str) -> Act:
 
 
 def _outlive(arena: Arena, governor: Governor, pid: int, stop: Callable[[], None]) -> None:
-    """See the others take over from a stopped process, and what it does when it may go on."""
+    """See the others take over from a stopped process, and that it is fenced when it may go on.
+
+    By then all that it holds is decided by others: whatever it could still commit would be a second
+    verdict, or a block out of its turn.
+    """
     stop()
     until_stopped(pid, governor)
     lasts(SESSION_S + 0.5)
     arena.decided()  # the others have its partitions
+    before = governor.logged
     os.kill(pid, signal.SIGCONT)
+    until_noticed(governor, before)
     arena.more(50)
+    arena.decided()
+    assert arena.witness.anomalies == []
+
+
+def until_noticed(governor: Governor, since: int) -> None:
+    """Wait until one that stood still has noticed, by what it said since its log was so long."""
+    noticed = lambda: NOTICED.search(governor.log(since))  # noqa: E731
+    until(noticed, 60, f"{governor.name} to notice that it lost its partitions")
 
 
 def until_stopped(pid: int, process: Running) -> None:

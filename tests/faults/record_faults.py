@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from random import Random
+from statistics import median
 from typing import NamedTuple
 
 from arena import SLOTS, Arena
 from deadly_record import MARK
 from governed_stack import PARTITIONS, TMS
+from neighbours import Place, Waits, approved, neighbour, raw, shipment_on
 
 from pipeline.contract import codec, names
-from pipeline.governance.identity import partition_of
 
 DEEP = b"\2" * 5_000 + b"\0"
 """Five thousand levels, under a schema that refers to itself."""
 MANY = b"\2\x80\xe1\xeb\x17\0"
 """Thirty million items without a size, in six bytes."""
 WINDOW = 1_000
-CRASHED = 128 + signal.SIGSEGV
+DELAY_MS = 1_000
+"""By how much a poison record may delay its neighbours."""
+TRIES = 3
+"""A delay that poison causes is there each time; that of a busy machine is not."""
+DEATHS = 2
+CALM, BESIDE_POISON, BESIDE_DEATH = "good ones", "poison", "one that kills the decoder"
 
 
 class Poison(NamedTuple):
@@ -66,35 +71,89 @@ POISONS = {
 
 
 def poison(arena: Arena, roll: Random) -> None:
-    """One of each kind on every partition: kept with their reason, neighbours are decided."""
-    given: dict[tuple, frozenset[str]] = {}
-    for spoil, reasons in POISONS.values():
-        for number in range(PARTITIONS):
-            shipment = shipment_on(arena, number)
-            value = spoil(_raw(arena, shipment), roll, arena)
-            given[arena.put_stranger(TMS, arena.key(shipment), value)] = reasons
-    for place, reasons in given.items():
+    """One of each kind on every partition: kept with their reason, their neighbours not delayed."""
+    suspects = set(POISONS)
+    for _ in range(TRIES):
+        suspects = _slow_beside(arena, roll, sorted(suspects))
+        if not suspects:
+            return
+    raise AssertionError(f"good records wait longer beside {suspects}: {arena.waits_ms}")
+
+
+def _slow_beside(arena: Arena, roll: Random, kinds: list[str]) -> set[str]:
+    """Kinds of poison beside which good records wait too long, compared with good ones alone."""
+    waits = Waits(arena)
+    calm = [neighbour(arena, number) for number in range(PARTITIONS) for _ in range(2)]
+    approved(arena, calm)
+    beside = {kind: _beside(arena, roll, POISONS[kind]) for kind in kinds}
+    waited_ms = waits.of([*calm, *(place for places in beside.values() for place in places)])
+    usual_ms = [waited_ms.pop(place) for place in calm]
+    arena.waits_ms[CALM] += usual_ms
+    arena.waits_ms[BESIDE_POISON] += waited_ms.values()
+    limit_ms = median(usual_ms) + DELAY_MS
+    return {
+        kind
+        for kind, places in beside.items()
+        if any(waited_ms[place] > limit_ms for place in places)
+    }
+
+
+def _beside(arena: Arena, roll: Random, kind: Poison) -> list[Place]:
+    """Write poison between two good records on every partition, which are decided like all others.
+
+    Returns:
+        Where the good ones are.
+
+    """
+    good, bad = [], []
+    for number in range(PARTITIONS):
+        good.append(neighbour(arena, number))
+        shipment = shipment_on(arena, number)
+        value = kind.spoil(raw(arena, shipment), roll, arena)
+        bad.append(arena.put_stranger(TMS, arena.key(shipment), value))
+        good.append(neighbour(arena, number))
+    for place in bad:
         fate, reason = arena.fate_of(place)
         assert fate == "dead_lettered", (place, fate)
-        assert reason in reasons, (place, reason)
+        assert reason in kind.reasons, (place, reason)
+    approved(arena, good)
+    return good
 
 
-def kills_the_decoder(arena: Arena, _roll: Random) -> None:
-    """A record that the decoder dies of twice goes undecoded to the dead letter; all goes on."""
+def kills_the_decoder(arena: Arena, roll: Random) -> None:
+    """A record that the decoder dies of twice goes undecoded to the dead letter; all goes on.
+
+    Under supervisors, both of them: its neighbours wait for two restarts, which the report tells.
+    """
     arena.stop_governors()
-    governor, shipment = arena.governors[SLOTS[0]], arena.name()
+    governors = [arena.governors[slot] for slot in SLOTS]
+    for governor in governors:
+        spoiled = arena.spoiled_supervisor("deadly_record.py")
+        governor.start(spoiled, supervised=True, MILEPOST_PURE="1")
+    for governor in governors:
+        governor.govern()
+    begun, waits = [governor.logged for governor in governors], Waits(arena)
+    number = roll.randrange(PARTITIONS)
+    good = [neighbour(arena, number)]
+    shipment = shipment_on(arena, number)
     event = arena.event(shipment, "DELIVERED", event_id=f"{MARK.decode()}-{shipment}")
     value = codec.encode(event, codec.committed("raw-event"), arena.raw_id(TMS))
     place = arena.put_stranger(TMS, arena.key(shipment), value)
-    for _ in range(2):
-        governor.start(arena.spoiled("deadly_record.py"), MILEPOST_PURE="1")
-        assert governor.wait() == CRASHED, governor.said()
-    governor.start(arena.spoiled("deadly_record.py"), MILEPOST_PURE="1")
+    good.append(neighbour(arena, number))
     assert arena.fate_of(place) == ("dead_lettered", "undecodable")
+    approved(arena, good)
+    deaths = [
+        governor.log(since).count("was ended by SIGSEGV")
+        for governor, since in zip(governors, begun, strict=True)
+    ]
+    assert max(deaths) == DEATHS, deaths
+    arena.waits_ms[BESIDE_DEATH] += waits.of(good).values()
+    for governor in governors:
+        governor.start()
 
 
 def repeat(arena: Arena, roll: Random) -> None:
-    """What was sent before is sent again, most of it about days ago, by whoever sent it."""
+    """A part of what was sent within the last minutes is sent again by whoever sent it."""
     recent = list(arena.traffic.recent)
     for record in roll.sample(recent, min(len(recent), 300)):
         arena.traffic.send(record)
@@ -110,16 +169,3 @@ def burst(arena: Arena, _roll: Random) -> None:
     """Ten seconds' worth of events come at once."""
     arena.traffic.at_once(1_500)
     arena.more(1_500)
-
-
-def _raw(arena: Arena, shipment: str) -> bytes:
-    event = arena.event(shipment, "DELIVERED", stop={"location": "C-ATL"})
-    return codec.encode(event, codec.committed("raw-event"), arena.raw_id(TMS))
-
-
-def shipment_on(arena: Arena, number: int) -> str:
-    """A new shipment that lives on a partition."""
-    while True:
-        name = arena.name()
-        if partition_of(arena.key(name), PARTITIONS) == number:
-            return name

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from arena import Arena
 from campaign import Campaign
 from fault_table import FAULTS
 from postgres_cluster import BINARIES, MISSING
@@ -19,12 +20,13 @@ SEED = 14
 @pytest.fixture(scope="module")
 def campaign():
     logging.disable(logging.CRITICAL)  # clients complain about every fault
-    made = Campaign(SEED)
+    arena = Arena(SEED)
     try:
+        made = Campaign(SEED, arena)
         made.open()
         yield made
     finally:
-        made.arena.close()
+        arena.close()
         logging.disable(logging.NOTSET)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from unittest.mock import patch
 
-from arena import Arena, Governor
+from arena import Arena
 from confluent_kafka.admin import AdminClient
 from governed_stack import until
 from proxied_broker import IMPATIENT
+from running import Governor
 
 from pipeline.kafka import topics
 from pipeline.local.broker import REPLICAS, Broker

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable
 
 import psutil
-from arena import HERE, KILLED, Arena
+from arena import HERE, Arena
 from confluent_kafka.admin import AdminClient
 from crash_points import OVERLAPPING
 from governed_stack import DECLARED, PARTITIONS, until
 from paced_traffic import PacedTraffic
-from process_faults import LARGE, SESSION_S
+from process_faults import LARGE, SESSION_S, until_noticed
+from running import KILLED, LEFT
 from truth import readers, verified
 from witness import Witness
 
@@ -25,6 +26,7 @@ from pipeline.contract import names
 from pipeline.kafka import clients, topics
 
 FOUND_OUT_S = 40.0
+WHOLE = "whole"
 STOCK = (sys.executable, str(HERE / "stock_faust.py"))
 
 
@@ -72,7 +74,8 @@ class Trial(Arena):
         self.traffic.stop()
         self.decided()
         self.stop_governors()
-        return [*self.witness.anomalies, *readers(self), *verified(self)]
+        found = [*self.witness.anomalies, *readers(self), *verified(self)]
+        return found + self.unasked({KILLED, LEFT})
 
 
 def dies_before_commit(trial: Trial, engine: str) -> None:
@@ -87,6 +90,7 @@ def aborts(trial: Trial, engine: str) -> None:
     """One of its transactions aborts."""
     trial.traffic.start()
     trial.start_broken(engine, "abort", "5")
+    until(lambda: "transaction_aborted" in trial.governors["0"].said(), 60, "an abort")
 
 
 def commits_while_deciding(trial: Trial, engine: str) -> None:
@@ -110,21 +114,31 @@ def stands_still(trial: Trial, engine: str) -> None:
     trial.start_broken(engine, slot="1")
     time.sleep(SESSION_S)
     trial.decided()
+    before = stopped.logged
     os.kill(stopped.pid, signal.SIGCONT)
+    if engine == WHOLE:
+        until_noticed(stopped, before)
 
 
-def killed_at_random(trial: Trial, _engine: str) -> None:
-    """Stock Faust is killed with its hands full, and started again."""
-    stock = trial.governors["0"]
-    stock.start(STOCK)
+def killed_at_random(trial: Trial, engine: str) -> None:
+    """Stock Faust, or whatever stands in for it, is killed with its hands full, and started."""
+    victim = trial.governors["0"]
+
+    def start() -> None:
+        if engine == "stock_faust":
+            victim.start(STOCK)
+        else:
+            trial.start_broken(engine)
+
+    start()
     read = trial.witness.next
     activated = lambda: all(read[names.DECISIONS, n] for n in range(PARTITIONS))  # noqa: E731
     trial.witness.until(activated, 60, "a policy in force")
     trial.traffic.at_once(3 * LARGE)
     trial.traffic.start()
     trial.more(300)
-    stock.kill()
-    stock.start(STOCK)
+    victim.kill()
+    start()
 
 
 TRIALS: dict[str, Callable[[Trial, str], None]] = {

@@ -7,13 +7,17 @@ in memory makes of the same records, and what the topics prove by themselves (`m
 from __future__ import annotations
 
 import heapq
-import re
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import httpx
 from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from governed_stack import until
+from running import LAST
 from sqlalchemy import create_engine, text
 from witness import PARTITIONS, Transcript, told
 
@@ -26,49 +30,81 @@ from pipeline.settings import load
 from pipeline.testing.driver import TopologyDriver
 
 SETTLE_S = 60
-CRASH = re.compile("was ended by (?:SIGSEGV|SIGABRT|SIGBUS|SIGFPE)")
-CRASH_CODES = frozenset({"134", "135", "136", "139"})
 FOREIGN_IDS = 10_000
 OUTPUTS_KEPT = 5_000
 REVISIONS = "select milestone_id, revision from milestone_revision"
 NEWEST = "select milestone_id, revision from milestone"
 ENTITIES = "select tenant, entity_type, entity_id, status, status_seq from entity"
-ENTRIES = "select state, count(*) from erp_entries group by state"
+ENTRIES = "select key, state, reason from erp_entries"
+DONE = "select key from erp_entries where state = 'DONE'"
+READ = "select partition, next_offset from erp_applied"
+TRAIL = (
+    "select revision, kind, state, reason, words from erp_entries"
+    " where milestone_id = :milestone and posting = :posting order by id"
+)
+ON_ITS_WAY = "select key from erp_entries where state in ('PENDING', 'SENDING')"
+PAGE = 1_000
 
 
 def everything_wrong(arena) -> list[str]:
-    """Stop the traffic, let everything settle, end the governors in order, and check all of it."""
-    arena.traffic.stop()
-    arena.decided()
-    arena.stop_governors()
-    wrong = [*arena.traffic.failures, *crashes(arena)]
-    wrong += transactions(arena)
-    wrong += readers(arena)
-    wrong += arena.witness.anomalies
-    wrong += sinks(arena)
-    wrong += verified(arena)
-    wrong += undisturbed(arena)
+    """Stop the traffic, let everything settle, end the governors in order, and check all of it.
+
+    A check that breaks off, for whatever reason, is wrong itself and keeps no other from its work.
+    """
+    wrong: list[str] = []
+    for check in CHECKS:
+        try:
+            wrong.extend(check(arena))
+        except Exception as error:  # noqa: BLE001  what broke a check must not hide the others
+            wrong.append(f"the check of {check.__name__.replace('_', ' ')}: {described(error)}")
     return wrong
 
 
-def crashes(arena) -> Iterator[str]:
-    """No process ended by a fault of its own but where a test asked for it."""
-    seen = 0
-    for process in arena.processes:
-        found = CRASH.findall(process.log())
-        seen += len(found)
-    if seen != arena.crashes:
-        yield f"{seen} workers crashed, {arena.crashes} were made to"
-    for ended, count in arena.exits.items():
-        if ended.rpartition(" ")[2] in CRASH_CODES:
-            yield f"{ended}, {count} times"
+def described(error: Exception) -> str:
+    """What an error says, with its kind if it is none of a check's own, and with its notes."""
+    kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+    return "; ".join([f"{kind}{error}", *getattr(error, "__notes__", ())])
+
+
+def traffic_acknowledged(arena) -> list[str]:
+    """Kafka has acknowledged everything that was sent."""
+    arena.traffic.stop()
+    return arena.traffic.failures
+
+
+def everything_decided(arena) -> list[str]:
+    """Everything that was acknowledged is decided about."""
+    arena.decided()
+    return []
+
+
+def governors_end(arena) -> list[str]:
+    """Governors end in order when they are told to."""
+    arena.stop_governors()
+    return []
+
+
+def witness_content(arena) -> list[str]:
+    """Who was there all the time saw nothing that should not be."""
+    return arena.witness.anomalies
+
+
+def ends(arena) -> list[str]:
+    """No process has ended but where somebody had it end."""
+    return arena.unasked(frozenset())
 
 
 def verified(arena) -> Iterator[str]:
-    """`milepost verify` finds nothing but what a test had retention take."""
+    """`milepost verify` finds what a test had retention take, and nothing else."""
+    taken = set()
     for item in arena.verify().violations:
-        if item.rule != "lost" or (item.topic, item.partition, item.offset) not in arena.lost:
+        place = item.topic, item.partition, item.offset
+        if item.rule == "lost" and place in arena.lost:
+            taken.add(place)
+        else:
             yield f"verify: {item}"
+    for place in sorted(arena.lost - taken):
+        yield f"verify does not say that retention took what was at {place}"
 
 
 def readers(arena) -> Iterator[str]:
@@ -126,18 +162,25 @@ def _ends(admin: AdminClient, places: list[TopicPartition], level: int) -> dict:
     }
 
 
-def sinks(arena) -> Iterator[str]:
-    """The portal shows exactly what is approved; the ERP has booked each posting once."""
-    portals = {p.name: create_engine(tables.database_url(load(p.env))) for p in arena.portals}
+def portals(arena) -> Iterator[str]:
+    """Each portal shows exactly what is approved."""
+    engines = {p.name: create_engine(tables.database_url(load(p.env))) for p in arena.portals}
+    try:
+        for name, engine in engines.items():
+            yield from _portal(arena, name, engine)
+        yield from _agreed(engines)
+    finally:
+        for engine in engines.values():
+            engine.dispose()
+
+
+def erp(arena) -> Iterator[str]:
+    """The ERP has booked each posting that is due once, and no other."""
     outbox = create_engine(database_url(arena.settings))
     try:
-        for name, engine in portals.items():
-            yield from _portal(arena, name, engine)
-        yield from _agreed(portals)
         yield from _erp(arena, outbox)
     finally:
-        for engine in (*portals.values(), outbox):
-            engine.dispose()
+        outbox.dispose()
 
 
 def _rows(engine, query: str) -> set:
@@ -166,11 +209,11 @@ def _portal(arena, name: str, engine) -> Iterator[str]:
         yield f"{name} shows other milestones as the newest, {sorted(wrong)[:3]}"
 
 
-def _agreed(portals: dict) -> Iterator[str]:
+def _agreed(engines: dict) -> Iterator[str]:
     """Every portal tells the same status of the same entities, whatever became of its database."""
 
     def told() -> list[set]:
-        return [_rows(engine, ENTITIES) for engine in portals.values()]
+        return [_rows(engine, ENTITIES) for engine in engines.values()]
 
     def same() -> bool:
         first, *others = told()
@@ -184,24 +227,82 @@ def _agreed(portals: dict) -> Iterator[str]:
 
 
 def _erp(arena, engine) -> Iterator[str]:
-    def states() -> dict[str, int]:
-        with engine.connect() as connection:
-            return dict(map(tuple, connection.execute(text(ENTRIES))))
+    bookings, books = arena.witness.bookings, Books(arena.erp_url)
+    due, allowed = bookings.due(), bookings.allowed()
 
-    def quiet() -> bool:
-        counts = states()
-        return not counts.get("PENDING") and not counts.get("SENDING")
+    def settled() -> bool:
+        on_its_way = _rows(engine, ON_ITS_WAY)
+        return not on_its_way and due <= bookings.booked(books.postings())
 
     try:
-        until(quiet, SETTLE_S, "the outbox has nothing on its way")
+        until(settled, SETTLE_S, "the ERP has booked all that is due")
     except AssertionError as error:
-        yield f"{error}: {states()}"
-    books = httpx.get(f"{arena.erp_url}/summary").json()
+        yield f"{error}; {_sink(arena, engine)}"
+    if not due:
+        yield "no posting is due: that the ERP lost none shows nothing"
+    booked = bookings.booked(books.postings())
+    for what, found in (
+        ("are due and not booked", due - booked),
+        ("are booked and not due", booked - due - allowed),
+    ):
+        if found:
+            named = [_told_of(engine, effect) for effect, _ in sorted(found)[:3]]
+            yield f"{len(found)} of {len(due)} postings {what}, {'; '.join(named)}"
+    summary = books.summary()
     for name in ("double_postings", "double_effects", "out_of_order"):
-        if books[name]:
-            yield f"the ERP counts {books[name]} {name.replace('_', ' ')}"
-    if books["postings"] != states().get("DONE", 0):
-        yield f"the ERP booked {books['postings']}, the outbox says {states()}"
+        if summary[name]:
+            yield f"the ERP counts {summary[name]} {name.replace('_', ' ')}"
+    done = {key for (key,) in _rows(engine, DONE)}
+    keys = {posting["key"] for posting in books.postings()}
+    if keys != done:
+        yield f"booked but not done, or done but not booked: {sorted(keys ^ done)[:5]}"
+
+
+def _sink(arena, engine) -> str:
+    """What the ERP's sink has done and not done, and where it is kept for whoever asks why."""
+    read = sorted(_rows(engine, READ))
+    there = [arena.witness.next[names.APPROVED, number] for number in range(PARTITIONS)]
+    states = Counter((state, reason) for _, state, reason in _rows(engine, ENTRIES))
+    kept = Path(tempfile.mkdtemp(prefix="erp-of-a-campaign-"))
+    shutil.copytree(arena.settings.state_dir / "erp", kept / "erp")
+    shutil.copy(arena.erp_sink.log_file, kept)
+    return (
+        f"its sink {'runs' if arena.erp_sink.running else 'has ended'}, has read up to {read} of "
+        f"{there}, has {states} and said last: {arena.erp_sink.said()[-LAST:]} (kept in {kept})"
+    )
+
+
+def _told_of(engine, effect: tuple[str, str]) -> str:
+    """All entries of a posting in the outbox, in order."""
+    milestone, posting = effect
+    with engine.connect() as connection:
+        rows = connection.execute(text(TRAIL), {"milestone": milestone, "posting": posting})
+        return f"{milestone} {posting}: {[tuple(row) for row in rows] or 'no entry'}"
+
+
+class Books:
+    """What an ERP has booked, asked for by HTTP."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._read: list[dict] = []
+
+    def postings(self) -> list[dict]:
+        """All of them, in their order."""
+        while True:
+            after = self._read[-1]["number"] if self._read else 0
+            page = self._ask("postings", after=after, limit=PAGE)
+            self._read += page
+            if len(page) < PAGE:
+                return self._read
+
+    def summary(self) -> dict:
+        """What they count."""
+        return self._ask("summary")
+
+    def _ask(self, path: str, **given: int):
+        answer = httpx.get(f"{self._url}/{path}", params=given, timeout=30)
+        return answer.raise_for_status().json()
 
 
 def undisturbed(arena) -> Iterator[str]:
@@ -261,3 +362,19 @@ def _renumbered(value: bytes) -> bytes:
     """The same record under the driver's schema id, if it names a real one."""
     known = value[:1] == b"\0" and int.from_bytes(value[1:5], "big") < FOREIGN_IDS
     return b"\0\0\0\0\1" + value[5:] if known else value
+
+
+CHECKS: tuple[Callable[..., Iterable[str]], ...] = (
+    traffic_acknowledged,
+    everything_decided,
+    governors_end,
+    transactions,
+    readers,
+    witness_content,
+    portals,
+    erp,
+    verified,
+    undisturbed,
+    ends,
+)
+"""In this order: the first ones bring about what the others look at."""

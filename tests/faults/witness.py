@@ -12,8 +12,10 @@ import threading
 import time
 from collections import defaultdict
 
+from bookings import Bookings
 from confluent_kafka import KafkaError, TopicPartition
 
+from connectors.sinks.postings import load_postings
 from pipeline.contract import codec, names
 from pipeline.kafka import clients
 
@@ -37,6 +39,8 @@ class Transcript:
         self.standing: dict[str, tuple] = {}
         """By milestone: entity, and what its newest revision tells."""
         self.letters = 0
+        self.gaps: set[tuple[str, int, int, int, str]] = set()
+        """Of what was never read: topic, partition, first offset, the one behind, and why."""
         self.next: dict[Place, int] = defaultdict(int)
         """By topic and partition: the offset to come."""
         self._digests = defaultdict(lambda: hashlib.blake2b(digest_size=16))
@@ -73,6 +77,12 @@ class Transcript:
                 f"ledger {number}: block {block['block']} came where {self._blocks[number]} was due"
             )
         self._blocks[number] = block["block"] + 1
+        self.gaps.update(
+            (covered["topic"], number, gap["first"], gap["next"], gap["cause"])
+            for covered in block["inputs"]
+            for gap in covered["gaps"]
+            if gap["cause"] != "MARKER"
+        )
         for row in block["decisions"]:
             topic, offset = block["inputs"][row["input"]]["topic"], row["offset"]
             verdicts = self.verdicts[topic, number]
@@ -107,6 +117,8 @@ class Witness(Transcript, threading.Thread):
 
     def __init__(self, settings, bootstrap: str) -> None:
         Transcript.__init__(self)
+        self.bookings = Bookings(load_postings(names.data_root() / "policy"))
+        """What the ERP has to have booked of what was approved by now."""
         threading.Thread.__init__(self, name="witness", daemon=True)
         self.changed = threading.Condition()
         self._seen_at: dict[int, float] = {}
@@ -163,6 +175,10 @@ class Witness(Transcript, threading.Thread):
         with self.changed:
             found, self._longest = self._longest, 0.0
             return found
+
+    def _approved(self, record: dict) -> None:
+        super()._approved(record)
+        self.bookings.take(record)
 
     def _hear(self, message) -> None:
         error = message.error()
