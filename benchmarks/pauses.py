@@ -99,6 +99,11 @@ def measure(bench, times):
         time.sleep(JOIN_S)
         reader.start()
         pacer = pacing.start_pacer(run, bench.path, plan)
+        until = time.time() + harness.START_S
+        while len(reader.times) < cluster.partitions:
+            if time.time() > until:
+                raise RuntimeError("nothing is decided")
+            time.sleep(0.1)
         for _ in range(times):
             slot = chance.randrange(2)
             for what, act in (("killed", kill), ("drained", drain), ("joined", join)):
