@@ -26,8 +26,8 @@ help: ## Explain the targets
 demo: $(RUN_READY) ## Govern a manufacturer's events on a real Kafka and compare before and after
 	@$(BIN)/milepost demo $(ARGS)
 
-test: lint ## Run every check: lint first, then all tests (ARGS="-m 'not kafka'" chooses)
-	@$(BIN)/python -m pytest $(ARGS)
+test: lint ## Run every check: lint first, then all tests (ARGS="-m 'not kafka'" chooses; WORKERS=3 runs three files at a time)
+	@$(BIN)/python -m pytest -n $${WORKERS:-0} --dist loadfile --no-loadscope-reorder $(ARGS)
 
 up: $(RUN_READY) ## Start the whole stack with a trickle of simulated traffic; Ctrl-C ends it
 	@$(BIN)/milepost up $(ARGS)

@@ -11,12 +11,21 @@ import pytest
 from hypothesis import settings
 from postgres_cluster import BINARIES, MISSING, PostgresCluster
 
+from pipeline.local import broker
+from pipeline.local.artifacts import Artifacts
 from pipeline.local.stack import LocalStack
 
 # A slow machine is no finding. The same examples each time: `make properties` looks for others.
 settings.register_profile("house", max_examples=100, deadline=None, derandomize=True)
 settings.register_profile("long", max_examples=4_000, deadline=None)
 settings.load_profile("house")
+
+# A broker of a few minutes spends half of its CPU time on optimising code that it hardly runs.
+broker.JAVA_OPTIONS = (*broker.JAVA_OPTIONS, "-XX:TieredStopAtLevel=1")
+
+LONGEST = {"test_fault_campaign.py", "test_scenarios_on_kafka.py"}
+"""Files of tests that wait for minutes, each on a stack of its own."""
+CACHE = Path(os.environ["MILEPOST_CACHE_DIR"]) if "MILEPOST_CACHE_DIR" in os.environ else None
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where processes share the files: what waits longest begins first, what computes comes last.
+
+    Files that share a stack keep their order: some leave records there that others would count.
+    """
+    if hasattr(config, "workerinput"):
+        waiting = {item.path for item in items if item.get_closest_marker("kafka")}
+        items.sort(key=lambda item: (item.path.name not in LONGEST, item.path not in waiting))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def artifacts(request: pytest.FixtureRequest) -> None:
+    """Kafka and the registry are downloaded before anything waits for one of them to start."""
+    embedded = request.config.getoption("--kafka") == "embedded"
+    if embedded and any(item.get_closest_marker("kafka") for item in request.session.items):
+        Artifacts(CACHE).ensure()
+
+
 @pytest.fixture
 def patience(request: pytest.FixtureRequest) -> None:
     """Long runs are for those who ask for them."""
@@ -65,9 +93,7 @@ def stack(
         with ContainerStack() as containers:
             yield Stack(containers.bootstrap, containers.registry_url)
         return
-    cache = os.environ.get("MILEPOST_CACHE_DIR")
-    folder = tmp_path_factory.mktemp("stack")
-    with LocalStack(folder, cache_dir=Path(cache) if cache else None) as local:
+    with LocalStack(tmp_path_factory.mktemp("stack"), cache_dir=CACHE) as local:
         yield Stack(local.bootstrap, local.registry_url)
 
 

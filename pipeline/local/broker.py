@@ -20,6 +20,8 @@ from pipeline.local.server import Server
 FORMAT_S = 60.0
 REPLICAS = 3
 """Of topics, where there are so many brokers; one fewer has to be in sync."""
+JAVA_OPTIONS: Sequence[str] = ("-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20")
+"""Of the runtime, beside its heap."""
 LOG4J = """\
 appender.file.type=RollingFile
 appender.file.name=file
@@ -100,8 +102,7 @@ class Broker(Server):
         (self._folder / "log4j2.properties").write_text(log4j, "utf-8")
         self._format()
         heap = ("-Xms256m", "-Xmx512m") if len(self._nodes) == 1 else ("-Xms128m", "-Xmx256m")
-        collector = ("-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20")
-        return self._java((*heap, *collector), "kafka.Kafka", "server.properties")
+        return self._java((*heap, *JAVA_OPTIONS), "kafka.Kafka", "server.properties")
 
     def serves(self) -> bool:
         """Tell whether clients reach it and it knows all brokers."""

@@ -19,6 +19,7 @@ NOT_IMPORTED = {
     "import-linter": "a command",
     "mypy": "a command",
     "pytest-timeout": "a plugin",
+    "pytest-xdist": "a plugin",
     "ruff": "a command",
     "types-psutil": "for mypy",
     "types-pyyaml": "for mypy",
