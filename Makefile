@@ -55,8 +55,10 @@ properties: $(TEST_READY) ## Run the property tests at length, again with fresh 
 	  seed=$$(date +%s); \
 	done; echo "$$runs runs without a failure, $$(((seed - start) / 60)) minutes"
 
-faults: $(TEST_READY) ## Kill, cut and spoil everything for MINUTES (60) and prove that nothing was lost
-	@$(BIN)/python tests/faults/campaign.py --minutes $${MINUTES:-60} $(ARGS)
+faults: $(TEST_READY) ## Kill, cut and spoil everything for MINUTES (60) and prove that nothing was lost; then find a Kafka 4.4.0 out
+	@failed=0; $(BIN)/python tests/faults/campaign.py --minutes $${MINUTES:-60} $(ARGS) || failed=1; \
+	$(if $(ARGS),,$(BIN)/python -m pytest -q -s -m slow tests/faults/test_lost_markers.py || failed=1;) \
+	exit $$failed
 
 bench: $(TEST_READY) ## Measure Milepost and its peers in turn, write docs/performance.md (an hour; ARGS=--quick)
 	@$(BIN)/python -m benchmarks.compare $(ARGS)

@@ -30,6 +30,8 @@ ENDING_S = 30.0
 SWITCH_S = 0.0002
 """How long other threads may keep a killer waiting: a broker writes markers within milliseconds."""
 RATE = 200.0
+READY_S = 180.0
+"""How long a broker takes to come back is for no test to judge."""
 
 
 class DeadlyProxy(TcpProxy):
@@ -56,6 +58,7 @@ class LossyArena(Arena):
             patch("arena.TcpProxy", DeadlyProxy),
         ):
             super().__init__(seed, RATE)
+        self.broker()._ready_within_s = READY_S
         for governor in self.governors.values():
             governor.env["MILEPOST_GOVERNOR_LINGER_MS"] = "5"
 
