@@ -1,4 +1,5 @@
-"""Build hook: compiles the hot path by mypyc into `pipeline/_native/` where there is a C compiler.
+"""Build hook: compiles the hot path by mypyc into `pipeline/_native/` where there is a C compiler,
+and the plain path from `native/` where there is a Rust compiler, too.
 
 Everything works without: then, or with MILEPOST_PURE set, the package is built pure. By hand, after
 a change of the hot path: `python hatch_build.py`. Must never fail a build.
@@ -10,6 +11,7 @@ import importlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -39,10 +41,25 @@ def compile_hot_path() -> str:
     names = native()
     if os.environ.get(names.PURE):
         return f"{names.PURE} is set"
-    made = {"suffix": names.SUFFIX, "digest": names.digest()}
-    if names.MANIFEST.exists() and json.loads(names.MANIFEST.read_text("utf-8")) == made:
-        return ""
-    shutil.rmtree(names.FOLDER, ignore_errors=True)
+    wanted = {"suffix": names.SUFFIX, "digest": names.digest()}
+    made = json.loads(names.MANIFEST.read_text("utf-8")) if names.MANIFEST.exists() else {}
+    if {name: made.get(name) for name in wanted} != wanted:
+        shutil.rmtree(names.FOLDER, ignore_errors=True)
+        missing = _compile_modules(names)
+        if missing:
+            return missing
+        made = wanted
+    if made.get("plain") != names.plain_digest():
+        missing = _compile_plain(names)
+        if missing:
+            print(f"The plain path will not run ({missing})", file=sys.stderr)  # noqa: T201
+        made = wanted | {"plain": "" if missing else names.plain_digest()}
+        names.MANIFEST.write_text(json.dumps(made) + "\n", "utf-8")
+    return ""
+
+
+def _compile_modules(names: Any) -> str:
+    """The modules of the hot path; why not, or nothing."""
     here = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -55,7 +72,20 @@ def compile_hot_path() -> str:
         library = Path(folder) / "lib"
         shutil.copytree(library / "pipeline", names.FOLDER)
         shutil.copy(library / f"{names.GROUP}{names.SUFFIX}", names.FOLDER)
-    names.MANIFEST.write_text(json.dumps(made) + "\n", "utf-8")
+    return ""
+
+
+def _compile_plain(names: Any) -> str:
+    """The library of the plain path; why not, or nothing."""
+    command = ["cargo", "build", "--release", "--quiet", "--manifest-path", "native/Cargo.toml"]
+    try:
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        built = next((ROOT / "native/target/release").glob(f"lib{names.PLAIN_NAME}.*o"))
+    except subprocess.CalledProcessError as error:
+        return str(error.stderr).strip()[-300:] or str(error)
+    except (OSError, StopIteration) as error:  # no cargo, or a system with other names
+        return f"{type(error).__name__}: {error}"
+    shutil.copy(built, names.PLAIN_FILE)
     return ""
 
 

@@ -219,7 +219,7 @@ class Comparison:
                 "kafka-streams": java_peer.KAFKA_STREAMS,
                 "quixstreams": catalogue.QUIX,
             },
-            "kernel": native.PURE_BECAUSE or "compiled",
+            "kernel": native.FORM,
             "measured": time.strftime("%Y-%m-%d", time.gmtime()),
             "records": self._bench.count,
             "rate": RATE,
@@ -287,8 +287,7 @@ def bench(records, partitions=4):
 def main():
     given = options()
     peers = catalogue.chosen([name for name in given.peers.split(",") if name])
-    if native.PURE_BECAUSE:
-        harness.say(f"Milepost's hot path runs in pure Python: {native.PURE_BECAUSE}")
+    harness.say(f"Milepost's hot path runs {native.FORM}")
     with bench(given.records) as made:
         comparison = Comparison(made, peers, given)
         comparison.rounds()

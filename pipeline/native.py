@@ -1,5 +1,7 @@
 """Which form of the hot path runs: compiled by mypyc, or the same source in pure Python.
 
+And whether the plain path goes before it (`pipeline/streams/plainly.py`).
+
 The modules of the hot path are compiled when the package is built (`hatch_build.py`) into
 `pipeline/_native/`, where a C compiler is found; where none is, everything works without. The
 compiled form is used only while it was made from the very sources that lie here, by this Python,
@@ -13,11 +15,12 @@ import json
 import os
 import sys
 import sysconfig
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from importlib.util import module_from_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 PURE: Final = "MILEPOST_PURE"
 GROUP: Final = "milepost__mypyc"
@@ -26,7 +29,11 @@ _PACKAGE: Final = Path(__file__).parent
 FOLDER: Final = _PACKAGE / "_native"
 MANIFEST: Final = FOLDER / "manifest.json"
 PACKAGES: Final = ("governance", "contract", "streams")
-_STREAMS: Final = ("arriving", "entity_bytes", "state", "topology")
+_STREAMS: Final = ("arriving", "entity_bytes", "plainly", "state", "topology")
+PLAIN_NAME: Final = "milepost_plain"
+"""The library of the plain path, made of `native/` (`pipeline/streams/plainly.py`)."""
+PLAIN_FILE: Final = FOLDER / f"{PLAIN_NAME}.abi3.so"
+PLAIN_SOURCES: Final = _PACKAGE.parent / "native"
 SUFFIX: Final = str(sysconfig.get_config_var("EXT_SUFFIX"))
 
 
@@ -40,10 +47,20 @@ def sources() -> list[Path]:
 
 def digest() -> str:
     """Of all sources of the hot path: SHA-256, hex."""
+    return _digest(_PACKAGE, sources())
+
+
+def plain_digest() -> str:
+    """Of the sources of the plain path; empty: they are not here, as in an installed package."""
+    found = sorted(PLAIN_SOURCES.glob("src/*.rs"))
+    return _digest(PLAIN_SOURCES, [Path("Cargo.toml"), *found]) if found else ""
+
+
+def _digest(folder: Path, paths: Iterable[Path]) -> str:
     hashed = hashlib.sha256()
-    for path in sources():
-        hashed.update(f"{path.as_posix()}\0".encode())
-        hashed.update((_PACKAGE / path).read_bytes())
+    for path in paths:
+        hashed.update(f"{path.relative_to(folder) if path.is_absolute() else path}\0".encode())
+        hashed.update((folder / path).read_bytes())
     return hashed.hexdigest()
 
 
@@ -75,5 +92,38 @@ def install() -> str:
     return ""
 
 
+def install_plain() -> tuple[Any, str]:
+    """The library of the plain path, if the compiled form runs and there is one.
+
+    Returns:
+        The library, or None and why not.
+
+    """
+    if PURE_BECAUSE:
+        return None, PURE_BECAUSE
+    made = json.loads(MANIFEST.read_text("utf-8")).get("plain", "")
+    if not made or not PLAIN_FILE.exists():
+        return None, "it was not compiled: no Rust compiler was found when Milepost was installed"
+    if plain_digest() not in {"", made}:
+        return None, "it was compiled from other sources: install Milepost again"
+    loader = ExtensionFileLoader(PLAIN_NAME, str(PLAIN_FILE))
+    try:
+        library = module_from_spec(ModuleSpec(PLAIN_NAME, loader, origin=str(PLAIN_FILE)))
+        loader.exec_module(library)
+    except ImportError as error:
+        return None, f"its library can't be loaded: {error}"
+    return library, ""
+
+
 PURE_BECAUSE: Final = install()
 """Why the hot path runs in pure Python; empty: its compiled form runs."""
+PLAIN, PLAIN_BECAUSE = install_plain()
+"""The plain path's library; None, and why."""
+FORM: Final = (
+    f"in pure Python ({PURE_BECAUSE})"
+    if PURE_BECAUSE
+    else f"compiled, without the plain path ({PLAIN_BECAUSE})"
+    if PLAIN_BECAUSE
+    else "compiled, with the plain path"
+)
+"""How the hot path runs, in words."""

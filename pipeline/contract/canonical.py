@@ -496,3 +496,55 @@ def encode(node: RecordNode, head: bytes, record: dict[str, Any]) -> bytes | Non
     except (UnusualError, ValueError, OverflowError):
         return None
     return out.getvalue()
+
+
+def encode_item(node: RecordNode, field: str, value: object) -> bytes:
+    """One item of a record's field that is an array.
+
+    Raises:
+        UnusualError: it is not of that type.
+
+    """
+    array = node.nodes[node.names.index(field)]
+    if not isinstance(array, ArrayNode):
+        raise UnusualError
+    out = BytesWriter()
+    array.item.write(out, value)
+    return out.getvalue()
+
+
+def encode_with(
+    node: RecordNode,
+    head: bytes,
+    record: dict[str, Any],
+    field: str,
+    items: list[bytes],
+    count: int,
+) -> bytes:
+    """A record behind its header, one of whose fields is an array of items encoded before.
+
+    Args:
+        node: of the record.
+        head: its header.
+        record: every other field.
+        field: name of the array.
+        items: its items, any number of them in each.
+        count: how many items there are.
+
+    Raises:
+        UnusualError: a field is not of its type.
+
+    """
+    out = BytesWriter()
+    out.write(head)
+    for at in range(node.size):
+        name = node.names[at]
+        if name != field:
+            node.nodes[at].write(out, record[name])
+            continue
+        if count:
+            write_long(out, count)
+            for item in items:
+                out.write(item)
+        out.append(0)
+    return out.getvalue()

@@ -147,6 +147,55 @@ def decode(value: bytes, written: Schema, wanted: Schema | None = None) -> Recor
     return record
 
 
+def head(registered_id: int) -> bytes:
+    """What goes before a datum: the magic byte and the id of its schema."""
+    return b"\0" + registered_id.to_bytes(_HEADER_BYTES - 1, "big")
+
+
+def encode_item(item: object, schema: Schema, field: str) -> bytes:
+    """Write one item of a field that is an array, for `encode_with`.
+
+    Raises:
+        ValueError: it does not fit the schema, or only the reference knows the schema.
+
+    """
+    try:
+        return canonical.encode_item(_node(schema), field, item)
+    except canonical.UnusualError:
+        raise ValueError(f"{schema.name}: {field} does not take {item!r:.200}") from None
+
+
+def encode_with(
+    record: Record, schema: Schema, registered_id: int, field: str, items: list[bytes], count: int
+) -> bytes:
+    """Write one framed value, an array of which is encoded already.
+
+    Args:
+        record: every other field.
+        schema: to write it by.
+        registered_id: of the schema.
+        field: name of the array.
+        items: what `encode_item` gave, any number of items in each.
+        count: how many items there are.
+
+    Raises:
+        ValueError: the dictionary does not fit the schema, or only the reference knows the schema.
+
+    """
+    try:
+        return canonical.encode_with(
+            _node(schema), head(registered_id), record, field, items, count
+        )
+    except canonical.UnusualError:
+        raise ValueError(f"{schema.name} does not take {record!r:.200}") from None
+
+
+def _node(schema: Schema) -> canonical.RecordNode:
+    if schema.node is None:
+        raise ValueError(f"{schema.name} has a type that only the reference knows")
+    return schema.node
+
+
 def encode(record: Record, schema: Schema, registered_id: int) -> bytes:
     """Write one framed value; the dictionary is not changed.
 
@@ -154,9 +203,9 @@ def encode(record: Record, schema: Schema, registered_id: int) -> bytes:
         ValueError: the dictionary does not fit the schema.
 
     """
-    head = b"\0" + registered_id.to_bytes(4, "big")
+    framed = head(registered_id)
     if schema.node is not None:
-        written = canonical.encode(schema.node, head, record)
+        written = canonical.encode(schema.node, framed, record)
         if written is not None:
             return written
     if schema.decimals:
@@ -164,7 +213,7 @@ def encode(record: Record, schema: Schema, registered_id: int) -> bytes:
         for path in schema.decimals:
             _convert(record, path, _to_bytes)
     target = BytesIO()
-    target.write(head)
+    target.write(framed)
     fastavro.schemaless_writer(target, schema.parsed, record, strict_allow_default=True)
     return target.getvalue()
 

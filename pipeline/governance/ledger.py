@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 BLOCK_RECORDS_MAX: Final = 2_000
 """Records of one block; keeps a block below 512 KiB with rows of up to 256 bytes."""
 DIGEST_BYTES: Final = 16
-_MODULUS: Final = 1 << (8 * DIGEST_BYTES)
+MODULUS: Final = 1 << (8 * DIGEST_BYTES)
+"""Running digests of state are sums modulo this."""
 
 
 class Gap(NamedTuple):
@@ -98,7 +99,7 @@ def state_digest(total: int, key: bytes, before: bytes | None, after: bytes | No
         total -= _entity_digest(key, before)
     if after is not None:
         total += _entity_digest(key, after)
-    return total % _MODULUS
+    return total % MODULUS
 
 
 def _entity_digest(key: bytes, value: bytes) -> int:

@@ -8,7 +8,7 @@ record that is not already a claim.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from pipeline.governance.alerts import on_revision
 from pipeline.governance.claims import Claim, Origin, Raw, adds, same_time, within
@@ -92,13 +92,15 @@ class Work:
     """Which platforms are held back."""
     reopening: dict[str, int] = field(default_factory=dict)
     """Keys of entities whose open claims are still to be judged again, and by what cause."""
-    approved: list[Record] = field(default_factory=list)
+    approved: list[Any] = field(default_factory=list)
+    """Approved records; those of the plain path are encoded already. So are its links."""
     transitions: list[Transition] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     reroutes: list[Reroute] = field(default_factory=list)
-    links: list[Record] = field(default_factory=list)
+    links: list[Any] = field(default_factory=list)
     alerts: list[Record] = field(default_factory=list)
-    touched: dict[str, Entity] = field(default_factory=dict)
+    touched: dict[str, Entity | None] = field(default_factory=dict)
+    """Entities that have changed, in order; None: the plain path has it."""
     told: dict[str, None] = field(default_factory=dict)
     """Keys of entities whose story changed, in order."""
     moved: dict[str, None] = field(default_factory=dict)

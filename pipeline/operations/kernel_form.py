@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.native import PURE_BECAUSE
+from pipeline.native import PLAIN_BECAUSE, PURE_BECAUSE
 from pipeline.operations.findings import Check, Finding, Patient, Severity
 
 
 def compiled(patient: Patient) -> Iterator[Finding]:
-    """See whether the hot path runs compiled."""
+    """See whether the hot path runs compiled, and the plain path before it."""
     if not PURE_BECAUSE:
+        if PLAIN_BECAUSE:
+            yield Finding(
+                f"The plain path does not run: {PLAIN_BECAUSE}",
+                "A worker decides the same, and governs fewer events a second",
+                "Install Rust (cargo), then Milepost again",
+                Severity.WARNING,
+            )
         return
     remedy = "Install a C compiler and Python's headers, then Milepost again"
     if patient.settings.pure:

@@ -43,7 +43,7 @@ from pipeline.lane import (
     Tick,
 )
 from pipeline.lane.model import RETENTION
-from pipeline.native import PURE_BECAUSE
+from pipeline.native import FORM
 from pipeline.settings import Settings, SettingsError
 from pipeline.streams.lookups import ASK_AGAIN_S, Lookups
 from pipeline.streams.observing import WrongPolicy
@@ -425,7 +425,7 @@ def _keep_memory() -> None:
 def run_worker(app: LaneApp, log_level: str) -> None:
     """Run one worker in this process until it is told to stop; never returns."""
     _keep_memory()
-    log.info("the hot path runs %s", f"pure: {PURE_BECAUSE}" if PURE_BECAUSE else "compiled")
+    log.info("the hot path runs %s", FORM)
     sys.argv = sys.argv[:1]
     # What Faust prints itself would end the worker where the disk of its output is full
     worker = faust.Worker(

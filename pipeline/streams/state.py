@@ -16,8 +16,9 @@ import orjson
 from pipeline.governance import entity_codec
 from pipeline.governance.clock import Clock
 from pipeline.governance.entity import Entity
-from pipeline.governance.ledger import approved_digest, state_digest
+from pipeline.governance.ledger import MODULUS, approved_digest, state_digest
 from pipeline.governance.trust import Trust
+from pipeline.native import PLAIN
 from pipeline.streams import entity_bytes
 
 PARTITION_KEY: Final = b"\0partition"
@@ -62,7 +63,10 @@ class PartitionState:
         """Append time of the newest tick that was read."""
         self.stored_bytes = 0
         """Size of all entities, encoded."""
-        self._stored: dict[str, bytes] = {}
+        self.plain: Any = None if PLAIN is None else PLAIN.Store(partition, OPEN_MAX)
+        """Where entities are kept that the plain path knows, too; None: there is no plain path."""
+        self._stored: Any = {} if self.plain is None else self.plain
+        """Encoded entities by key, as they were when the last block was written."""
         self._opened: dict[str, Entity] = {}
         self._deadlines: dict[str, int] = {}
         self._due: list[tuple[int, str]] = []
@@ -101,7 +105,7 @@ class PartitionState:
             deadline, active, _ = _head(value)
             if deadline != _NONE:
                 state._deadlines[name] = deadline
-            state._ask(name, abs(active))
+            state.ask(name, abs(active))
         state._heapify()
         if state._left is not None:
             first, cause = state._left
@@ -163,8 +167,11 @@ class PartitionState:
     def open(self, key: str) -> Entity:
         """The entity with this key; made if there is none."""
         found = self._opened.get(key)
+        plain = self.plain
+        if plain is not None:
+            plain.lend(key)
         if found is None:
-            stored = self._stored.get(key)
+            stored = self._stored.get(key) if plain is None else plain.current(key)
             found = Entity(key) if stored is None else _load(key, stored)
             self._opened[key] = found
         return found
@@ -187,13 +194,39 @@ class PartitionState:
         self.digest = state_digest(self.digest, key, before, value)
         self.stored_bytes += len(value or b"") - len(before or b"")
         if value is None:
-            self._stored.pop(name, None)
+            if before is not None:
+                del self._stored[name]
             self._opened.pop(name, None)
         else:
             self._stored[name] = value
             if before is None:
-                self._ask(name, entity.active)
+                self.ask(name, entity.active)
         return key, value
+
+    def save_plainly(self, keys: list[str]) -> dict[str, tuple[bytes, bytes, int | None]]:
+        """Encode entities that the plain path has changed.
+
+        Returns:
+            By key its changelog entry, and of one that is new when something last came in.
+
+        """
+        entries, change, size = self.plain.save(keys)
+        self.digest = (self.digest + change) % MODULUS
+        self.stored_bytes += size
+        return dict(zip(keys, entries, strict=True))
+
+    def took_plainly(self, touched: list[str], deadlines: list[tuple[str, int | None]]) -> None:
+        """Note what the plain path has changed: entities, and deadlines of some of them."""
+        for key in touched:
+            self._opened.pop(key, None)
+        for key, deadline in deadlines:
+            if deadline is None:
+                self._deadlines.pop(key, None)
+                self._put_off.pop(key, None)
+            elif key in self._put_off:
+                self.schedule(self.open(key))
+            else:
+                self._await(key, deadline)
 
     def schedule(self, entity: Entity) -> int | None:
         """Note when the next deadline of an entity falls due, and return it."""
@@ -205,13 +238,16 @@ class PartitionState:
         at = deadline
         if name in self._put_off and at <= newest:
             at = min((later for later, _ in entity.deadlines() if later > newest), default=at)
+        self._await(name, at)
+        return deadline
+
+    def _await(self, name: str, at: int) -> None:
         if self._deadlines.get(name) != at:
             self._deadlines[name] = at
-            if at > newest or name not in self._put_off:
+            if at > self.time.newest or name not in self._put_off:
                 heapq.heappush(self._due, (at, name))
             if len(self._due) > _MOVED_MAX + 2 * len(self._deadlines):
                 self._heapify()
-        return deadline
 
     def _heapify(self) -> None:
         newest = self.time.newest
@@ -223,7 +259,9 @@ class PartitionState:
         heapq.heapify(self._due)
 
     def trim(self) -> None:
-        """Close entities that have been open longest, down to the limit."""
+        """Close entities that have been open longest, down to the limit; the block is written."""
+        if self.plain is not None:
+            self.plain.settle()
         while len(self._opened) > OPEN_MAX:
             del self._opened[next(iter(self._opened))]
 
@@ -248,7 +286,7 @@ class PartitionState:
     def waiting(self, text: str = "") -> list[str]:
         """Keys of entities with open claims, in order; of those whose stored state has a text."""
         part = text.encode()
-        return sorted(key for key in self._deadlines if part in self._stored.get(key, b""))
+        return sorted(key for key in self._deadlines if part in (self._stored.get(key) or b""))
 
     def read(self, time: Clock) -> Clock:
         """How far the clock moves now that inputs have been read to a time.
@@ -291,7 +329,7 @@ class PartitionState:
             self._put_off[key] = None
         self.schedule(entity)
 
-    def _ask(self, key: str, at: int) -> None:
+    def ask(self, key: str, at: int) -> None:
         """Ask some time after this whether an entity has been silent for too long."""
         if key not in self._asked:
             self._asked.add(key)
@@ -319,17 +357,17 @@ class PartitionState:
                 _, active, _ = _head(stored)
                 over = abs(active) + lasting(key, active < 0)
                 if over > self.clock:
-                    self._ask(key, over)
+                    self.ask(key, over)
                 else:
                     yield self.open(key)
-                    self._ask(key, self.clock)
+                    self.ask(key, self.clock)
             if not keys:
                 del self._silent[day]
 
     def entities(self) -> Iterator[Entity]:
         """Every entity, decoded anew; for readers that change nothing."""
-        for key, stored in self._stored.items():
-            yield _load(key, stored)
+        for key in list(self._stored.keys()):
+            yield _load(key, self._stored.get(key))
 
 
 def _head(stored: bytes) -> tuple[int, int, int]:

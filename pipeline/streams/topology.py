@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from pipeline.contract import codec, headers, names
 from pipeline.contract.codec import Schema
@@ -22,6 +22,7 @@ from pipeline.governance.outputs import Record, Transition, Verdict, status_reco
 from pipeline.governance.policy import Policy
 from pipeline.governance.settlement import DeadLetter, Work
 from pipeline.governance.vocabulary import ControlKind
+from pipeline.streams import plainly
 from pipeline.streams.arriving import (
     CONTROL,
     Came,
@@ -94,6 +95,26 @@ class Lacking:
     """No bundle has been activated for this partition yet."""
 
 
+class Taking:
+    """The records of a run; what the plain path can read is decoded if it is handed back."""
+
+    __slots__ = ("batch", "decoded", "records", "rows")
+
+    def __init__(
+        self,
+        records: Sequence[Taken],
+        decoded: list[Decoded | None],
+        batch: Any | None,
+        rows: list[int],
+    ) -> None:
+        self.records = records
+        self.decoded = decoded
+        self.batch = batch
+        """As the plain path sees them; None: there is no plain path."""
+        self.rows = rows
+        """Bytes of each record's row in the ledger, at most; -1: it is not plain."""
+
+
 @dataclass
 class Governed:
     """What a run produced; positions and state are already at their new values."""
@@ -129,26 +150,36 @@ def govern(
         lost: per input, what retention took before it could be read.
 
     """
+    batch, rows = None, [-1] * len(records)
+    if state.plain is not None and not surroundings.cloudevents:
+        batch = plainly.look(records, surroundings.record_bytes_max, surroundings.schemas)
+        rows = batch.rows()
     came = [
-        as_it_came(surroundings.record_bytes_max, state.partition, record) for record in records
+        as_it_came(surroundings.record_bytes_max, state.partition, record)
+        for record, row in zip(records, rows, strict=True)
+        if row < 0
     ]
     lacking = _lacking(surroundings, state, came)
     if lacking is not None:
         return lacking
     governed = Governed()
-    decoded = [decode(surroundings.schemas, item) for item in came]
-    initial = state.policy_version or _first_activation(decoded)
+    read = [decode(surroundings.schemas, item) for item in came]
+    initial = state.policy_version or _first_activation(read)
+    left = iter(read)
+    decoded = [next(left) if row < 0 else None for row in rows]
+    taking = Taking(records, decoded, batch, rows)
     reached = dict(ends or {})
     for item in records:
         reached[item.topic] = max(reached.get(item.topic, 0), item.offset + 1)
-    chunks = _chunks(decoded)
-    for number, chunk in enumerate(chunks):
-        last = number == len(chunks) - 1
+    spans = _spans(taking)
+    for number, span in enumerate(spans):
+        last = number == len(spans) - 1
         _govern_block(
             surroundings,
             state,
             initial,
-            chunk,
+            taking,
+            span,
             governed,
             reached if last else {},
             (read_through or {}) if last else {},
@@ -159,20 +190,24 @@ def govern(
     return governed
 
 
-def _chunks(decoded: list[Decoded]) -> list[list[Decoded]]:
+def _spans(taking: Taking) -> list[tuple[int, int]]:
     """Records block by block: not too many, not too large, one policy each; at least one block."""
-    chunks: list[list[Decoded]] = [[]]
-    size = 0
-    for item in decoded:
-        row = _row_bytes(item)
-        full = len(chunks[-1]) >= BLOCK_RECORDS_MAX or size + row > BLOCK_BYTES_MAX
-        activates = item.control is not None and item.control["kind"] == ControlKind.ACTIVATE
-        if chunks[-1] and (full or activates):
-            chunks.append([])
-            size = 0
-        chunks[-1].append(item)
+    spans: list[tuple[int, int]] = []
+    first = size = 0
+    for at, known in enumerate(taking.rows):
+        item = taking.decoded[at]
+        row = known if item is None else _row_bytes(item)
+        full = at - first >= BLOCK_RECORDS_MAX or size + row > BLOCK_BYTES_MAX
+        if at > first and (full or _activates(item)):
+            spans.append((first, at))
+            first, size = at, 0
         size += row
-    return chunks
+    return [*spans, (first, len(taking.rows))]
+
+
+def _activates(item: Decoded | None) -> bool:
+    control = None if item is None else item.control
+    return control is not None and control["kind"] == ControlKind.ACTIVATE
 
 
 def _row_bytes(item: Decoded) -> int:
@@ -222,7 +257,8 @@ def _govern_block(
     surroundings: Surroundings,
     state: PartitionState,
     initial: str,
-    chunk: list[Decoded],
+    taking: Taking,
+    span: tuple[int, int],
     governed: Governed,
     reached: Mapping[str, int],
     read_through: Mapping[str, int],
@@ -240,22 +276,15 @@ def _govern_block(
     work.activated, work.trust = state.policy_version is not None, state.trust
     work.reopening = state.reopening
     clock_before, first_seq = state.clock, state.seq
-    inputs, index = _tile(state, chunk, reached, lost)
-    decisions = []
-    for item in chunk:
-        verdict = _take(work, item, state.seq, policies)
-        decisions.append(_decision(item, verdict, index[item.record.topic]))
-        received = (
-            item.record.timestamp_ms if item.arrival is None else item.arrival.origin.received
-        )
-        governed.verdicts.append((verdict.disposition, verdict.reason, received))
-        state.seq += 1
+    inputs, index = _tile(state, taking, span, reached, lost)
+    rows = _judge(surroundings, state, work, taking, span, governed, index)
     state.time = work.time
     time = state.time.moved(read_through, surroundings.inputs) if read_through else state.time
     if time != state.time or (read_through and state.unfinished):
         steering.carry_on(work)
         for entity in work.touched.values():
-            state.schedule(entity)
+            if entity is not None:
+                state.schedule(entity)
         state.time = work.time = time = state.read(time)
         for entity in state.due():
             expiring.reach(work, entity)
@@ -263,9 +292,9 @@ def _govern_block(
             kernel.forget(work, entity)
     if work.activated:
         state.policy_version, state.policy_digest = work.policy.version, work.policy.digest
-    _write_outputs(surroundings, state, work, governed, _traces(chunk))
+    _write_outputs(surroundings, state, work, governed, _traces(taking.decoded[span[0] : span[1]]))
     state.trim()
-    if not chunk and not work.transitions and not inputs and clock_before == state.clock:
+    if span[0] == span[1] and not work.transitions and not inputs and clock_before == state.clock:
         return
     block = {
         "partition": state.partition,
@@ -278,13 +307,76 @@ def _govern_block(
         "approved_count": state.approved_count,
         "approved_digest": state.approved_digest.hex(),
         "inputs": inputs,
-        "decisions": decisions,
     }
     first, *more = _slices(work.transitions)
-    _write_block(surroundings, state, governed, block, first)
-    block |= {"first_seq": state.seq, "clock_before": state.clock, "inputs": [], "decisions": []}
+    _write_block(surroundings, state, governed, block, rows, span[1] - span[0], first)
+    block |= {"first_seq": state.seq, "clock_before": state.clock, "inputs": []}
     for transitions in more:
-        _write_block(surroundings, state, governed, block, transitions)
+        _write_block(surroundings, state, governed, block, [], 0, transitions)
+
+
+def _judge(
+    surroundings: Surroundings,
+    state: PartitionState,
+    work: Work,
+    taking: Taking,
+    span: tuple[int, int],
+    governed: Governed,
+    index: Mapping[str, int],
+) -> list[bytes]:
+    """Judge the records of one block, each in its turn; their rows of the ledger, encoded."""
+    at, last = span
+    rows: list[bytes] = []
+    block = codec.committed("decision-block")
+    while at < last:
+        if taking.rows[at] >= 0 and work.activated and not work.reopening:
+            judged = _judge_plainly(surroundings, state, work, taking, (at, last), governed, index)
+            if judged.at > at:
+                rows.append(judged.rows)
+                at = judged.at
+                continue
+        item = taking.decoded[at]
+        if item is None:
+            record = taking.records[at]
+            came = as_it_came(surroundings.record_bytes_max, state.partition, record)
+            item = taking.decoded[at] = decode(surroundings.schemas, came)
+        verdict = _take(work, item, state.seq, surroundings.policies)
+        decision = _decision(item, verdict, index[item.record.topic])
+        rows.append(codec.encode_item(decision, block, "decisions"))
+        received = (
+            item.record.timestamp_ms if item.arrival is None else item.arrival.origin.received
+        )
+        governed.verdicts.append((verdict.disposition, verdict.reason, received))
+        state.seq += 1
+        at += 1
+    return rows
+
+
+def _judge_plainly(
+    surroundings: Surroundings,
+    state: PartitionState,
+    work: Work,
+    taking: Taking,
+    span: tuple[int, int],
+    governed: Governed,
+    index: Mapping[str, int],
+) -> Any:
+    """Judge claims until one is not plain."""
+    written = _writing(surroundings)
+    judged = plainly.judge(work, state.plain, written, taking.batch, span, state.seq, index)
+    governed.verdicts.extend(judged.verdicts)
+    governed.approved_received.extend(judged.received)
+    state.took_plainly(judged.touched, judged.deadlines)
+    state.seq += judged.at - span[0]
+    return judged
+
+
+def _writing(surroundings: Surroundings) -> Any:
+    ids = surroundings.ids
+    return plainly.writing(
+        Output, ids[names.APPROVED], ids[names.LINKS], ids[names.ENTITY_STATUS],
+        surroundings.partitions,
+    )  # fmt: skip
 
 
 def _slices(transitions: list[Transition]) -> list[list[Transition]]:
@@ -305,6 +397,8 @@ def _write_block(
     state: PartitionState,
     governed: Governed,
     block: Record,
+    rows: list[bytes],
+    count: int,
     transitions: list[Transition],
 ) -> None:
     """Encode a block, which names the one before it."""
@@ -313,9 +407,8 @@ def _write_block(
         "previous_hash": state.chain,
         "transitions": [transition._asdict() for transition in transitions],
     }
-    value = codec.encode(
-        block | linked, codec.committed("decision-block"), surroundings.ids[names.DECISIONS]
-    )
+    schema, block_id = codec.committed("decision-block"), surroundings.ids[names.DECISIONS]
+    value = codec.encode_with(block | linked, schema, block_id, "decisions", rows, count)
     state.chain = ledger.chain_hash(value[5:])
     state.block += 1
     name = str(state.partition).encode()
@@ -342,14 +435,18 @@ def _take(work: Work, item: Decoded, seq: int, policies: Mapping[str, Policy]) -
 
 def _tile(
     state: PartitionState,
-    chunk: Iterable[Decoded],
+    taking: Taking,
+    span: tuple[int, int],
     reached: Mapping[str, int],
     lost: Mapping[str, list[ledger.Gap]],
 ) -> tuple[list[Record], dict[str, int]]:
     """Ranges of this block, positions moved behind them, and the index of each topic's range."""
     offsets: dict[str, list[int]] = {}
-    for item in chunk:
-        offsets.setdefault(item.record.topic, []).append(item.record.offset)
+    if taking.batch is not None:
+        offsets = taking.batch.offsets(span[0], span[1])
+    else:
+        for record in taking.records[span[0] : span[1]]:
+            offsets.setdefault(record.topic, []).append(record.offset)
     for topic, end in reached.items():
         if end > state.positions.get(topic, 0):
             offsets.setdefault(topic, [])
@@ -402,11 +499,11 @@ def _cut(text: str) -> str:
     return text[:ID_CHARACTERS_MAX]
 
 
-def _traces(chunk: Iterable[Decoded]) -> dict[Place, bytes]:
+def _traces(chunk: Iterable[Decoded | None]) -> dict[Place, bytes]:
     """The trace that each claim of the block came with, by where the claim first came in."""
     found: dict[Place, bytes] = {}
     for item in chunk:
-        arrival = item.arrival
+        arrival = None if item is None else item.arrival
         if arrival is not None and arrival.raw.headers:
             trace = headers.trace_of(arrival.raw.headers)
             if trace is not None:
@@ -442,6 +539,10 @@ def _write_outputs(
     outputs, ids, own = governed.outputs, surroundings.ids, state.partition
     approved = codec.committed("approved-milestone")
     for record in work.approved:
+        if isinstance(record, Output):
+            outputs.append(record)
+            state.count_approved(cast("bytes", record.value))
+            continue
         key = _key_of(record)
         value = codec.encode(record, approved, ids[names.APPROVED])
         told = _headers_of(surroundings, record, key, traces)
@@ -467,6 +568,9 @@ def _write_outputs(
         outputs.append(Output(names.REKEYED, target, key, reroute.raw.value, sent))
     link = codec.committed("link")
     for record in work.links:
+        if isinstance(record, Output):
+            outputs.append(record)
+            continue
         key = record["target"].encode()
         value = codec.encode(record, link, ids[names.LINKS])
         target = partition_of(key, surroundings.partitions)
@@ -476,16 +580,42 @@ def _write_outputs(
         key = record["alert_id"].encode()
         value = codec.encode(record, warning, ids[names.ALERTS])
         outputs.append(Output(names.ALERTS, own, key, value, None))
+    _write_stories(surroundings, state, work, governed)
+    plain = [name for name, entity in work.touched.items() if entity is None]
+    saved = state.save_plainly(plain) if plain else {}
+    for name, entity in work.touched.items():
+        if entity is not None:
+            governed.changelog.append(state.save(entity))
+            continue
+        written_key, written_value, born = saved[name]
+        governed.changelog.append((written_key, written_value))
+        if born is not None:
+            state.ask(name, born)
+
+
+def _write_stories(
+    surroundings: Surroundings, state: PartitionState, work: Work, governed: Governed
+) -> None:
+    """Encode the status of every entity whose story has changed."""
+    if not work.told:
+        return
+    status_id, own = surroundings.ids[names.ENTITY_STATUS], state.partition
     story = codec.committed("entity-status")
+    plain = [name for name in work.told if work.touched.get(name, state) is None]
+    known: dict[str, bytes] = {}
+    if plain:
+        written = _writing(surroundings)
+        stories = state.plain.status(plainly.tables(work.policy), written, plain)
+        known = dict(zip(plain, stories, strict=True))
     for name in work.told:
-        entity = state.open(name)
-        work.touched[name] = entity
-        if entity.name.type != REFERENCE:
-            value = codec.encode(
-                status_record(work.policy, entity), story, ids[names.ENTITY_STATUS]
-            )
-            outputs.append(Output(names.ENTITY_STATUS, own, name.encode(), value, None))
-    governed.changelog.extend(state.save(entity) for entity in work.touched.values())
+        value = known.get(name)
+        if value is None:
+            entity = state.open(name)
+            work.touched[name] = entity
+            if entity.name.type == REFERENCE:
+                continue
+            value = codec.encode(status_record(work.policy, entity), story, status_id)
+        governed.outputs.append(Output(names.ENTITY_STATUS, own, name.encode(), value, None))
 
 
 def _key_of(record: Record) -> bytes:

@@ -167,9 +167,14 @@ class TopologyDriver:
         """Stop the worker: what is appended from now on waits, and the clock with it."""
         self._stopped = True
 
-    def start(self) -> None:
-        """Start a fresh worker: state from the changelog, then everything that waits."""
-        for number in range(self.partitions):
+    def start(self, *, fresh: bool = True) -> None:
+        """Start a fresh worker: state from the changelog, then everything that waits.
+
+        Args:
+            fresh: else the worker was slow only, and has its state.
+
+        """
+        for number in range(self.partitions if fresh else 0):
             self._restore(number)
         self._stopped = False
         self._settle()

@@ -1,0 +1,26 @@
+//! The plain path of Milepost's governor: most claims, judged without Python.
+//!
+//! `pipeline/governance` is the law; this follows it for the claims that most traffic consists of, and
+//! hands over every other. Both write the same bytes: `tests/streams/test_plain.py` holds that.
+
+mod avro;
+mod batch;
+mod entity;
+mod identity;
+mod json;
+mod judge;
+mod policy;
+mod raw;
+mod records;
+mod store;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn milepost_plain(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<batch::Batch>()?;
+    module.add_class::<store::Tables>()?;
+    module.add_class::<store::Writing>()?;
+    module.add_class::<store::Judged>()?;
+    module.add_class::<store::Store>()
+}

@@ -1,0 +1,464 @@
+//! A raw event: read from a record in the committed schema, kept in state, weighed.
+//!
+//! Shapes: `schemas/raw-event.avsc`; `pipeline/streams/entity_bytes.py` for what state keeps of it.
+
+use crate::avro::{self, Plainly, Source, Unusual};
+use crate::json;
+
+pub const CLASSIFIERS: [&str; 5] = ["UNRECOGNISED", "ACTUAL", "ESTIMATED", "PLANNED", "REQUESTED"];
+pub const PRECISIONS: [&str; 5] = ["UNRECOGNISED", "DAY", "MINUTE", "SECOND", "MILLISECOND"];
+pub const WIDTHS_MS: [i64; 5] = [1, 86_400_000, 60_000, 1_000, 1];
+const BASES: [&str; 3] = ["UNRECOGNISED", "DELTA", "CUMULATIVE"];
+pub const COMPLETENESS: [&str; 3] = ["UNRECOGNISED", "PARTIAL", "COMPLETE"];
+
+const ID_CHARACTERS_MAX: usize = 200;
+const REMARK_CHARACTERS_MAX: usize = 1_000;
+const LISTED_MAX: usize = 500;
+const OFFSET_MINUTES_MAX: i32 = 18 * 60;
+const BASE_BYTES: i64 = 400;
+const STOP_BYTES: i64 = 400;
+const FORMS: i64 = 3;
+
+/// A place as a platform writes it.
+#[derive(Clone, Copy, Default)]
+pub struct Stop<'a> {
+    pub number: Option<i32>,
+    pub role: Option<&'a str>,
+    pub location: Option<&'a str>,
+    pub name: Option<&'a str>,
+    pub city: Option<&'a str>,
+    pub subdivision: Option<&'a str>,
+    pub country: Option<&'a str>,
+}
+
+impl<'a> Stop<'a> {
+    fn read(source: &mut Source<'a>) -> Plainly<Self> {
+        Ok(Stop {
+            number: source.optional_int()?,
+            role: source.optional_text()?,
+            location: source.optional_text()?,
+            name: source.optional_text()?,
+            city: source.optional_text()?,
+            subdivision: source.optional_text()?,
+            country: source.optional_text()?,
+        })
+    }
+
+    pub fn texts(&self) -> [(&'static str, Option<&'a str>); 6] {
+        [
+            ("role", self.role),
+            ("location", self.location),
+            ("name", self.name),
+            ("city", self.city),
+            ("subdivision", self.subdivision),
+            ("country", self.country),
+        ]
+    }
+
+    /// JSON, of what it says only or of every field.
+    pub fn json(&self, out: &mut Vec<u8>, nulls: bool) {
+        let mut first = true;
+        out.push(b'{');
+        if let Some(number) = self.number {
+            json::name(out, "number", &mut first);
+            json::number(out, i64::from(number));
+        } else if nulls {
+            json::name(out, "number", &mut first);
+            json::null(out);
+        }
+        for (name, said) in self.texts() {
+            if said.is_some() || nulls {
+                json::name(out, name, &mut first);
+                json::optional(out, said);
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Quantity<'a> {
+    /// In units of 1/1,000,000.
+    pub value: i64,
+    pub unit: &'a str,
+    pub basis: usize,
+    pub completeness: usize,
+}
+
+impl Quantity<'_> {
+    fn json(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"value\":");
+        json::number(out, self.value);
+        out.extend_from_slice(b",\"unit\":");
+        json::text(out, self.unit);
+        out.extend_from_slice(b",\"basis\":");
+        json::text(out, BASES[self.basis]);
+        out.extend_from_slice(b",\"completeness\":");
+        json::text(out, COMPLETENESS[self.completeness]);
+        out.push(b'}');
+    }
+
+    pub fn write(&self, out: &mut Vec<u8>) {
+        avro::decimal(out, self.value);
+        avro::text(out, self.unit);
+        avro::long(out, self.basis as i64);
+        avro::long(out, self.completeness as i64);
+    }
+}
+
+/// A raw event without references; its texts are printable, and its values within the bounds.
+pub struct Body<'a> {
+    pub event_id: &'a str,
+    pub platform: &'a str,
+    pub account: Option<&'a str>,
+    pub entity_type: Option<&'a str>,
+    pub entity_id: &'a str,
+    pub native_status: &'a str,
+    pub native_reason: Option<&'a str>,
+    pub native_qualifier: Option<&'a str>,
+    pub classifier: usize,
+    pub occurred: i64,
+    pub precision: usize,
+    pub offset_minutes: Option<i32>,
+    pub recorded: Option<i64>,
+    pub sequence: Option<i64>,
+    pub stop: Option<Stop<'a>>,
+    pub leg: Option<&'a str>,
+    pub attempt: Option<&'a str>,
+    pub document: Option<&'a str>,
+    pub warehouse_task: Option<&'a str>,
+    pub quantity: Option<Quantity<'a>>,
+    /// In units of 1/10,000.
+    pub amount: Option<i64>,
+    pub currency: Option<&'a str>,
+    pub orders: Vec<&'a str>,
+    pub stops: Vec<Stop<'a>>,
+    pub shipments: Vec<&'a str>,
+    pub stated_by: Option<&'a str>,
+    pub remark: Option<&'a str>,
+}
+
+impl<'a> Body<'a> {
+    /// The event in a framed value.
+    pub fn read(value: &'a [u8]) -> Plainly<Self> {
+        let source = &mut Source::new(value, 5);
+        let event_id = source.text()?;
+        let platform = source.text()?;
+        let account = source.optional_text()?;
+        let entity_type = source.optional_text()?;
+        let entity_id = source.optional_text()?.filter(|text| !text.is_empty()).ok_or(Unusual)?;
+        if source.some()? {
+            return Err(Unusual); // a reference
+        }
+        let native_status = source.text()?;
+        let native_reason = source.optional_text()?;
+        let native_qualifier = source.optional_text()?;
+        let classifier = source.symbol(CLASSIFIERS.len())?;
+        let occurred = source.long()?;
+        let precision = source.symbol(PRECISIONS.len())?;
+        let offset_minutes = source.optional_int()?;
+        let recorded = source.optional_long()?;
+        let sequence = source.optional_long()?;
+        let stop = if source.some()? { Some(Stop::read(source)?) } else { None };
+        let leg = source.optional_text()?;
+        let attempt = source.optional_text()?;
+        let document = source.optional_text()?;
+        let warehouse_task = source.optional_text()?;
+        let quantity = if source.some()? {
+            Some(Quantity {
+                value: source.decimal()?,
+                unit: source.text()?,
+                basis: source.symbol(BASES.len())?,
+                completeness: source.symbol(COMPLETENESS.len())?,
+            })
+        } else {
+            None
+        };
+        let amount = if source.some()? { Some(source.decimal()?) } else { None };
+        let currency = source.optional_text()?;
+        if source.some()? {
+            return Err(Unusual); // takes something back
+        }
+        let orders = source.array(Source::text)?;
+        let stops = source.array(Stop::read)?;
+        if source.block()? != 0 {
+            return Err(Unusual); // references
+        }
+        source.array(|source| Ok((source.text()?, source.text()?)))?;
+        let shipments = source.array(Source::text)?;
+        let stated_by = source.optional_text()?;
+        let remark = source.optional_text()?;
+        let body = Body {
+            event_id,
+            platform,
+            account,
+            entity_type,
+            entity_id,
+            native_status,
+            native_reason,
+            native_qualifier,
+            classifier,
+            occurred,
+            precision,
+            offset_minutes,
+            recorded,
+            sequence,
+            stop,
+            leg,
+            attempt,
+            document,
+            warehouse_task,
+            quantity,
+            amount,
+            currency,
+            orders,
+            stops,
+            shipments,
+            stated_by,
+            remark,
+        };
+        if source.is_over() && body.is_within_bounds() { Ok(body) } else { Err(Unusual) }
+    }
+
+    /// Every text that state or records repeat, but the remark.
+    fn each_text(&self, mut tell: impl FnMut(&str)) {
+        tell(self.event_id);
+        tell(self.native_status);
+        let optional = [
+            self.native_reason,
+            self.native_qualifier,
+            self.leg,
+            self.attempt,
+            self.document,
+            self.warehouse_task,
+            self.currency,
+            self.stated_by,
+        ];
+        optional.into_iter().flatten().for_each(&mut tell);
+        self.orders.iter().chain(&self.shipments).for_each(|text| tell(text));
+        if let Some(quantity) = &self.quantity {
+            tell(quantity.unit);
+        }
+        for stop in self.stop.iter().chain(&self.stops) {
+            stop.texts().into_iter().filter_map(|(_, said)| said).for_each(&mut tell);
+        }
+    }
+
+    /// What `pipeline/governance/bounds.py` lets pass, if its texts are short in bytes, too.
+    fn is_within_bounds(&self) -> bool {
+        let mut fits = !self.event_id.is_empty()
+            && (self.amount.is_none() || self.currency.is_some_and(|said| !said.is_empty()))
+            && self.offset_minutes.is_none_or(|minutes| minutes.abs() <= OFFSET_MINUTES_MAX)
+            && self.orders.len().max(self.stops.len()).max(self.shipments.len()) <= LISTED_MAX
+            && self.remark.is_none_or(|text| {
+                text.len() <= REMARK_CHARACTERS_MAX && json::is_printable(text)
+            });
+        self.each_text(|text| fits &= text.len() <= ID_CHARACTERS_MAX && json::is_printable(text));
+        fits
+    }
+
+    /// About how many bytes the event takes in state.
+    pub fn weight(&self) -> i64 {
+        let mut size = self.remark.map_or(0, str::len);
+        self.each_text(|text| size += text.len());
+        BASE_BYTES + self.stops.len() as i64 * STOP_BYTES + FORMS * size as i64
+    }
+
+    /// What it says besides its time, as JSON; None: nothing, as most.
+    pub fn content(&self, site: Option<&str>) -> Option<Vec<u8>> {
+        let currency = self.currency.filter(|said| !said.is_empty());
+        let silent = self.quantity.is_none()
+            && self.amount.is_none()
+            && currency.is_none()
+            && self.orders.is_empty()
+            && self.stops.is_empty()
+            && self.shipments.is_empty()
+            && site.is_none();
+        if silent {
+            return None;
+        }
+        let out = &mut Vec::with_capacity(128);
+        out.push(b'[');
+        match &self.quantity {
+            None => json::null(out),
+            Some(quantity) => quantity.json(out),
+        }
+        out.push(b',');
+        match self.amount {
+            None => json::null(out),
+            Some(amount) => json::number(out, amount),
+        }
+        out.push(b',');
+        json::optional(out, currency);
+        out.push(b',');
+        json::list_or_null(out, &self.orders, |out, name| json::text(out, name));
+        out.push(b',');
+        json::list_or_null(out, &self.stops, |out, stop| stop.json(out, true));
+        out.push(b',');
+        json::list_or_null(out, &self.shipments, |out, name| json::text(out, name));
+        out.push(b',');
+        json::optional(out, site);
+        out.push(b']');
+        Some(std::mem::take(out))
+    }
+
+    /// What state keeps: the place of each field that says something, and what it says; 0 ends it.
+    pub fn keep(&self, out: &mut Vec<u8>) {
+        let texts = [
+            (1, Some(self.event_id)),
+            (2, Some(self.platform).filter(|text| !text.is_empty())),
+            (3, Some(self.native_status).filter(|text| !text.is_empty())),
+            (4, self.native_reason),
+            (5, self.native_qualifier),
+            (6, Some(CLASSIFIERS[self.classifier]).filter(|_| self.classifier != 0)),
+            (7, Some(PRECISIONS[self.precision]).filter(|_| self.precision != 0)),
+            (8, self.leg),
+            (9, self.attempt),
+            (10, self.document),
+            (11, self.warehouse_task),
+            (12, self.currency),
+            (14, self.stated_by),
+            (15, self.remark),
+        ];
+        for (place, said) in texts {
+            if let Some(said) = said {
+                out.push(place);
+                kept_text(out, said);
+            }
+        }
+        let numbers = [
+            (64, Some(self.occurred).filter(|number| *number != 0)),
+            (65, self.offset_minutes.map(i64::from)),
+            (66, self.recorded),
+            (67, self.sequence),
+            (68, self.amount),
+        ];
+        for (place, said) in numbers {
+            if let Some(said) = said {
+                out.push(place);
+                avro::long(out, said);
+            }
+        }
+        self.keep_lists(out);
+        out.push(0);
+    }
+
+    fn keep_lists(&self, out: &mut Vec<u8>) {
+        let written = &mut Vec::with_capacity(96);
+        let mut keep = |place: u8, written: &mut Vec<u8>| {
+            out.push(place);
+            kept_bytes(out, written);
+            written.clear();
+        };
+        if let Some(stop) = &self.stop {
+            stop.json(written, false);
+            keep(128, written);
+        }
+        if let Some(quantity) = &self.quantity {
+            quantity.json(written);
+            keep(130, written);
+        }
+        if !self.orders.is_empty() {
+            json::list_or_null(written, &self.orders, |out, name| json::text(out, name));
+            keep(131, written);
+        }
+        if !self.stops.is_empty() {
+            json::list_or_null(written, &self.stops, |out, stop| stop.json(out, false));
+            keep(132, written);
+        }
+        if !self.shipments.is_empty() {
+            json::list_or_null(written, &self.shipments, |out, name| json::text(out, name));
+            keep(134, written);
+        }
+    }
+}
+
+/// Bytes behind their length and one more, as state writes them.
+pub fn kept_bytes(out: &mut Vec<u8>, value: &[u8]) {
+    avro::long(out, value.len() as i64 + 1);
+    out.extend_from_slice(value);
+}
+
+pub fn kept_text(out: &mut Vec<u8>, value: &str) {
+    kept_bytes(out, value.as_bytes());
+}
+
+pub fn kept_optional(out: &mut Vec<u8>, value: Option<&str>) {
+    match value {
+        None => out.push(0),
+        Some(said) => kept_text(out, said),
+    }
+}
+
+pub fn kept_number(out: &mut Vec<u8>, value: Option<i64>) {
+    match value {
+        None => out.push(0),
+        Some(number) => {
+            out.push(2);
+            avro::long(out, number);
+        }
+    }
+}
+
+/// Text that state holds; None: absent.
+pub fn kept<'a>(source: &mut Source<'a>) -> Plainly<Option<&'a str>> {
+    match source.long()? {
+        0 => Ok(None),
+        size if size > 0 => {
+            let written = source.take(size as usize - 1)?;
+            std::str::from_utf8(written).map(Some).map_err(|_| Unusual)
+        }
+        _ => Err(Unusual),
+    }
+}
+
+pub fn said<'a>(source: &mut Source<'a>) -> Plainly<&'a str> {
+    Ok(kept(source)?.unwrap_or(""))
+}
+
+pub fn number(source: &mut Source) -> Plainly<Option<i64>> {
+    if source.long()? == 0 { Ok(None) } else { source.long().map(Some) }
+}
+
+/// What judging asks of a claim that state keeps.
+pub struct Kept<'a> {
+    pub event_id: &'a str,
+    pub platform: &'a str,
+    pub occurred: i64,
+    pub precision: usize,
+    pub retracts: bool,
+}
+
+impl<'a> Kept<'a> {
+    pub fn read(source: &mut Source<'a>) -> Plainly<Self> {
+        let mut found = Kept {
+            event_id: "",
+            platform: "",
+            occurred: 0,
+            precision: 0,
+            retracts: false,
+        };
+        loop {
+            let place = source.byte()?;
+            match place {
+                0 => return Ok(found),
+                1 => found.event_id = said(source)?,
+                2 => found.platform = said(source)?,
+                7 => {
+                    let precision = said(source)?;
+                    let place = PRECISIONS.iter().position(|name| *name == precision);
+                    found.precision = place.ok_or(Unusual)?;
+                }
+                13 => found.retracts = kept(source)?.is_some(),
+                64 => found.occurred = source.long()?,
+                3..64 | 128..=134 => {
+                    kept(source)?;
+                }
+                65..=68 => {
+                    source.long()?;
+                }
+                _ => return Err(Unusual),
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+"""The plain path and the law: the same bytes, whatever comes in."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from benchmarks.peers import workload
+from pipeline.contract import codec, names
+from pipeline.contract.bundle import load_bundle
+from pipeline.contract.policy_tables import compile_policy
+from pipeline.governance.claims import raw_event
+from pipeline.governance.identity import entity_key
+from pipeline.native import PLAIN, PLAIN_BECAUSE
+from pipeline.streams import state
+from pipeline.testing.driver import SCHEMA_IDS, TopologyDriver
+
+needs_plain = pytest.mark.skipif(PLAIN is None, reason=f"no plain path: {PLAIN_BECAUSE}")
+
+NOW = 1_790_000_000_000
+HOUR = 3_600_000
+POLICY = compile_policy(load_bundle())
+EMPTY = dict.fromkeys(("number", "role", "location", "name", "city", "subdivision", "country"))
+PLACES = (
+    {"location": "DAL1"}, {"location": "CHI1"}, {"location": " dal1 "}, {"location": "C-ATL"},
+    {"location": "RTM1"}, {"location": "LEJ1"}, {"location": "C-MUC"}, {"location": "NOWHERE"},
+    {"city": "München", "country": "DE"}, {"city": "Dallas", "subdivision": "TX", "country": "US"},
+    {"country": "fr"}, {"number": 1}, {"number": 2}, {"number": 0}, {"location": ""}, {},
+    {"location": "A#B"}, {"name": 'Depot "7" \\ West'},
+)  # fmt: skip
+TEXTS = (None, "", "D-1", "D-2", "Ü-3", "日本", "a\tb", 'q"\\/', "x" * 200, "x" * 201, "\u2028")
+
+
+class Traffic:
+    """Stories of shipments and orders, told with mistakes, by others, twice, and in odd words."""
+
+    def __init__(self, seed, strange):
+        self.chance = random.Random(seed)
+        self.strange = strange
+        """Share of the events that are not said as usual."""
+        self.sent = []
+        self.told = []
+        self.crowd = [workload.Entity(number, self.chance, 0) for number in range(24)]
+
+    def records(self, count):
+        """Topic, key, value and headers of so many records."""
+        return [self.record(NOW - 6 * HOUR + at * 20_000) for at in range(count)]
+
+    def record(self, at_ms):
+        chance = self.chance
+        if self.sent and chance.random() < self.strange / 4:
+            return chance.choice(self.sent)
+        event = self.event(at_ms)
+        value = codec.encode(dict(event), codec.committed("raw-event"), SCHEMA_IDS["raw-event"])
+        if chance.random() < self.strange / 10:
+            at = chance.randrange(len(value))
+            value = value[:at] + bytes([chance.randrange(256)]) + value[at + 1 :]
+        platform = POLICY.platforms.get(event["platform"])
+        topic = names.raw_topic("portal") if platform is None else min(platform.topics)
+        if chance.random() < self.strange / 20:
+            topic = names.raw_topic("tms-na")
+        key = entity_key("acme", event["entity_type"] or "order", event["entity_id"] or "-")
+        headers = [("x", b"y")] if chance.random() < self.strange / 10 else None
+        self.sent.append((topic, key.encode(), value, headers))
+        return self.sent[-1]
+
+    def event(self, at_ms):
+        """The next event of somebody's story, or something else."""
+        chance = self.chance
+        if self.told and chance.random() < self.strange / 2:
+            event = chance.choice(self.told) | self.other()
+        else:
+            place = chance.randrange(len(self.crowd))
+            entity = self.crowd[place]
+            event = entity.event(chance, at_ms)
+            deputy = f"tms-{(entity.region or '').lower()}"
+            if event["native_status"] == "GI" and chance.random() < 0.7:
+                # Europe's TMS says SHIPPED when goods leave the warehouse: a deputy there
+                code = "SHIPPED" if deputy == "tms-eu" else "GI"
+                said = {"platform": deputy, "native_status": code, "account": None}
+                self.told.append(event)
+                return raw_event(**event | said, event_id=f"d{chance.randrange(10**9)}")
+            entity.told += 1
+            if entity.told == len(entity.story):
+                self.crowd[place] = workload.Entity(1_000 + len(self.sent), chance, 0)
+            if "stops" in event and chance.random() < 0.5:
+                event["orders"] = [f"8{chance.randrange(24):09d}"]
+        event["event_id"] = f"e{chance.randrange(10**9)}"
+        self.told.append(event)
+        if chance.random() < self.strange:
+            event = event | self.rare()
+        return raw_event(**event)
+
+    def other(self):
+        """Who else might say it, of when, of where."""
+        chance, said = self.chance, {}
+        draw = chance.random()
+        if draw < 0.4:
+            said["platform"] = chance.choice(("tms-na", "tms-eu", "wms-3pl", "ops-desk", "nobody"))
+            said["account"] = chance.choice((None, "ACME-3PL"))
+        if chance.random() < 0.5:
+            said["occurred"] = NOW - chance.choice((0, 1, 5, 24 * 400, -5)) * HOUR
+            said["occurred_precision"] = chance.choice(("DAY", "MINUTE", "SECOND", "MILLISECOND"))
+        if chance.random() < 0.2:
+            said["classifier"] = chance.choice(("ESTIMATED", "PLANNED", "UNRECOGNISED"))
+        if chance.random() < 0.3:
+            role = chance.choice((None, "PICKUP", "TRANSIT", "DELIVERY"))
+            said["stop"] = chance.choice((None, EMPTY | {"role": role} | chance.choice(PLACES)))
+        return said
+
+    def rare(self):
+        """What few records say."""
+        chance, said = self.chance, {}
+        for name in ("native_reason", "leg", "attempt", "warehouse_task", "remark", "stated_by"):
+            if chance.random() < 0.08:
+                said[name] = chance.choice(TEXTS)
+        if chance.random() < 0.15:
+            said["quantity"] = {
+                "value": chance.choice((0, 5_000_000, -1, 10**18 - 1)),
+                "unit": chance.choice(("EA", "m³", "}", 'X","completeness":"PARTIAL"}')),
+                "basis": "DELTA",
+                "completeness": chance.choice(("PARTIAL", "COMPLETE", "UNRECOGNISED")),
+            }
+        if chance.random() < 0.08:
+            said |= {"amount": chance.choice((0, 127, 128, -129, 125_000)),
+                     "currency": chance.choice(("EUR", "", None))}  # fmt: skip
+        if chance.random() < 0.05:
+            said["retracts"] = f"e{chance.randrange(10**9)}"
+        if chance.random() < 0.05:
+            said["references"] = [{"kind": "BOL", "scope": "", "value": f"{chance.randrange(4)}"}]
+        if chance.random() < 0.05:
+            said["sequence"] = chance.randrange(9)
+        if chance.random() < 0.05:
+            said["occurred_offset_minutes"] = chance.choice((0, 60, -300, 2_000))
+        if chance.random() < 0.05:
+            said["recorded"] = chance.choice((None, 0, NOW + HOUR))
+        if chance.random() < 0.05:
+            said["document"] = chance.choice(TEXTS)
+        if chance.random() < 0.05:
+            said["attributes"] = {"trailer": "T1", "ü": ""}
+        return said
+
+
+def governed(records, sizes):
+    """Everything that is written, batch by batch; ticks come in between."""
+    driver = TopologyDriver([POLICY], 2, start_ms=NOW)
+    chance = random.Random(sizes)
+    at = 0
+    while at < len(records):
+        until = at + chance.randrange(1, 60)
+        driver.stop()
+        for topic, key, value, headers in records[at:until]:
+            driver.pipe_bytes(topic, key, value, headers)
+        at = until
+        driver.start(fresh=chance.random() < 0.2)
+        driver.advance(chance.choice((0, 1_000, HOUR, 3 * HOUR)))
+    return driver
+
+
+def written(driver):
+    return [tuple(output) for output in driver.outputs]
+
+
+@needs_plain
+@pytest.mark.parametrize("strange", [0.02, 0.1, 0.4])
+@pytest.mark.parametrize("seed", range(8))
+def test_the_plain_path_writes_what_the_law_writes(seed, strange, monkeypatch):
+    """Also what it leaves alone: odd texts, bounds, repeats, damaged bytes, corrections."""
+    records = Traffic(seed, strange).records(400)
+    plainly = governed(records, seed)
+    monkeypatch.setattr(state, "PLAIN", None)
+    by_law = governed(records, seed)
+    assert by_law.states[0].plain is None
+    assert written(plainly) == written(by_law)
+    assert [s.own_record() for s in plainly.states] == [s.own_record() for s in by_law.states]
