@@ -40,6 +40,12 @@ pub fn digest(value: &[u8]) -> [u8; 16] {
     sixteen(blake2b_simd::Params::new().hash_length(16).hash(value).as_bytes())
 }
 
+/// Running digest of approved records after one more.
+pub fn chained(before: &[u8], value: &[u8]) -> [u8; 16] {
+    let mut hashed = blake2b_simd::Params::new().hash_length(16).to_state();
+    sixteen(hashed.update(before).update(value).finalize().as_bytes())
+}
+
 /// Digest of an entity's state in the running digest of its partition.
 pub fn entity_digest(key: &[u8], value: &[u8]) -> u128 {
     let secret = Sha256::digest(key);

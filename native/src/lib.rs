@@ -15,9 +15,25 @@ mod records;
 mod store;
 
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+/// Running digest of approved records after some more of them.
+#[pyfunction]
+fn approved_digest<'py>(
+    py: Python<'py>,
+    before: &[u8],
+    values: &Bound<'py, PyList>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let mut digest = before.to_vec();
+    for value in values {
+        digest = identity::chained(&digest, value.cast::<PyBytes>()?.as_bytes()).to_vec();
+    }
+    Ok(PyBytes::new(py, &digest))
+}
 
 #[pymodule]
 fn milepost_plain(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(approved_digest, module)?)?;
     module.add_class::<batch::Batch>()?;
     module.add_class::<store::Tables>()?;
     module.add_class::<store::Writing>()?;

@@ -4,6 +4,8 @@
 //! leaves it alone. Must never know Kafka.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -31,7 +33,7 @@ impl Tables {
     }
 }
 
-/// What is written, and with which schema ids: topic, id and the class of outputs.
+/// What is written, and with which schema ids; an output is made of a tuple of its fields.
 #[pyclass(frozen)]
 pub struct Writing {
     output: Py<PyAny>,
@@ -63,6 +65,17 @@ impl Writing {
         Writing {
             output, headers, transition, approved, approved_id, links, link_id, status_id, partitions,
         }
+    }
+}
+
+/// Entities that stay open in all partitions together, and in each at least.
+const OPEN_MAX: usize = 8_000;
+const OPEN_MIN: usize = 100;
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(self.opened.len(), Relaxed);
     }
 }
 
@@ -104,7 +117,6 @@ pub struct Judged {
 #[pyclass]
 pub struct Store {
     partition: i32,
-    open_max: usize,
     stored: FxHashMap<Text, Stored>,
     live: FxHashMap<Text, Live>,
     opened: VecDeque<Text>,
@@ -117,10 +129,9 @@ pub struct Store {
 #[pymethods]
 impl Store {
     #[new]
-    fn new(partition: i32, open_max: usize) -> Self {
+    fn new(partition: i32) -> Self {
         Store {
             partition,
-            open_max,
             stored: FxHashMap::default(),
             live: FxHashMap::default(),
             opened: VecDeque::new(),
@@ -177,9 +188,10 @@ impl Store {
     /// The block is written: nothing is lent any more, and few entities stay open.
     fn settle(&mut self) {
         self.lent.clear();
-        while self.opened.len() > self.open_max {
+        while self.opened.len() > OPEN_MIN && OPEN.load(Relaxed) > OPEN_MAX {
             let oldest = self.opened.pop_front().expect("some are open");
             self.live.remove(&oldest);
+            OPEN.fetch_sub(1, Relaxed);
         }
     }
 
@@ -205,7 +217,9 @@ impl Store {
         if self.policy != name {
             self.policy = name;
             self.live.retain(|_, live| live.touched);
+            let before = self.opened.len();
             self.opened.retain(|key| self.live.contains_key(key));
+            OPEN.fetch_sub(before - self.opened.len(), Relaxed);
         }
         let setting = Setting {
             policy,
@@ -322,6 +336,7 @@ impl Store {
                 }
             };
             self.opened.push_back((*key).into());
+            OPEN.fetch_add(1, Relaxed);
             self.live.insert((*key).into(), Live { entity: live, ..Live::default() });
         }
         let live = self.live.get_mut(&*key).expect("it was just opened");
@@ -371,23 +386,16 @@ impl Store {
                     made
                 }
             };
-            run.approved.append(writing.output.call1(
-                py,
-                (
-                    &writing.approved,
-                    self.partition,
-                    PyBytes::new(py, key.as_bytes()),
-                    PyBytes::new(py, value),
-                    headers,
-                ),
-            )?)?;
+            let (name, key) = (&writing.approved, PyBytes::new(py, key.as_bytes()));
+            let fields = (name, self.partition, key, PyBytes::new(py, value), headers);
+            run.approved.append(writing.output.call1(py, (fields,))?)?;
             run.received.append(record.received)?;
         }
         for (target, value) in &outcome.links {
             let there = identity::partition_of(target.as_bytes(), writing.partitions);
             let (name, target) = (&writing.links, PyBytes::new(py, target.as_bytes()));
             let link = (name, there, target, PyBytes::new(py, value), py.None());
-            run.links.append(writing.output.call1(py, link)?)?;
+            run.links.append(writing.output.call1(py, (link,))?)?;
         }
         for row in &outcome.transitions {
             let told = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Final
 
 import structlog
@@ -37,7 +38,7 @@ class GovernorObserver(Observer):
     def measure(self, partition: int, governed: Governed) -> None:
         """Count dispositions and latencies of one partition's decisions."""
         self._deferred.pop(partition, None)
-        fates = Counter((fate, reason) for fate, reason, _ in governed.verdicts)
+        fates = Counter(map(itemgetter(0, 1), governed.verdicts))
         for (fate, reason), count in fates.items():
             self._metrics.add(
                 "milepost_input_records_total", count, disposition=fate, reason=reason

@@ -8,8 +8,8 @@ Must never decide what governance would not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from pipeline.contract import codec, headers, names
@@ -51,11 +51,11 @@ def tables(policy: Policy) -> Any:
 
 @lru_cache(_POLICIES_KEPT)
 def writing(
-    output: Callable[..., object], approved_id: int, link_id: int, status_id: int, partitions: int
+    output: type[tuple[Any, ...]], approved_id: int, link_id: int, status_id: int, partitions: int
 ) -> Any:
-    """What the plain path writes, and with which schema ids."""
+    """What the plain path writes, as which named tuples, and with which schema ids."""
     return PLAIN.Writing(
-        output,
+        partial(tuple.__new__, output),
         headers.approved,
         Transition,
         names.APPROVED,

@@ -63,7 +63,7 @@ class PartitionState:
         """Append time of the newest tick that was read."""
         self.stored_bytes = 0
         """Size of all entities, encoded."""
-        self.plain: Any = None if PLAIN is None else PLAIN.Store(partition, OPEN_MAX)
+        self.plain: Any = None if PLAIN is None else PLAIN.Store(partition)
         """Where entities are kept that the plain path knows, too; None: there is no plain path."""
         self._stored: Any = {} if self.plain is None else self.plain
         """Encoded entities by key, as they were when the last block was written."""
@@ -127,10 +127,15 @@ class PartitionState:
         left = own.get("reopening")
         self._left = None if left is None else (left[0], left[1])
 
-    def count_approved(self, value: bytes) -> None:
-        """Chain one more approved record to the digest of those before."""
-        if self.approved_count >= 0:
-            self.approved_count += 1
+    def count_approved(self, values: list[bytes]) -> None:
+        """Chain approved records to the digest of those before."""
+        if self.approved_count < 0:
+            return
+        self.approved_count += len(values)
+        if PLAIN is not None:
+            self.approved_digest = PLAIN.approved_digest(self.approved_digest, values)
+            return
+        for value in values:
             self.approved_digest = approved_digest(self.approved_digest, value)
 
     def own_record(self) -> tuple[bytes, bytes]:

@@ -169,8 +169,8 @@ def govern(
     decoded = [next(left) if row < 0 else None for row in rows]
     taking = Taking(records, decoded, batch, rows)
     reached = dict(ends or {})
-    for item in records:
-        reached[item.topic] = max(reached.get(item.topic, 0), item.offset + 1)
+    for topic, offsets in _offsets(taking, (0, len(records))).items():
+        reached[topic] = max(reached.get(topic, 0), offsets[-1] + 1)
     spans = _spans(taking)
     for number, span in enumerate(spans):
         last = number == len(spans) - 1
@@ -441,12 +441,7 @@ def _tile(
     lost: Mapping[str, list[ledger.Gap]],
 ) -> tuple[list[Record], dict[str, int]]:
     """Ranges of this block, positions moved behind them, and the index of each topic's range."""
-    offsets: dict[str, list[int]] = {}
-    if taking.batch is not None:
-        offsets = taking.batch.offsets(span[0], span[1])
-    else:
-        for record in taking.records[span[0] : span[1]]:
-            offsets.setdefault(record.topic, []).append(record.offset)
+    offsets = _offsets(taking, span)
     for topic, end in reached.items():
         if end > state.positions.get(topic, 0):
             offsets.setdefault(topic, [])
@@ -459,6 +454,16 @@ def _tile(
         index[topic] = len(inputs)
         inputs.append(_input(topic, covered))
     return inputs, index
+
+
+def _offsets(taking: Taking, span: tuple[int, int]) -> dict[str, list[int]]:
+    """Offsets of some records, by topic."""
+    if taking.batch is not None:
+        return cast("dict[str, list[int]]", taking.batch.offsets(span[0], span[1]))
+    offsets: dict[str, list[int]] = {}
+    for record in taking.records[span[0] : span[1]]:
+        offsets.setdefault(record.topic, []).append(record.offset)
+    return offsets
 
 
 def _input(topic: str, covered: InputRange) -> Record:
@@ -538,17 +543,19 @@ def _write_outputs(
     """Encode everything the block has to say, each record on the partition where it belongs."""
     outputs, ids, own = governed.outputs, surroundings.ids, state.partition
     approved = codec.committed("approved-milestone")
+    values: list[bytes] = []
     for record in work.approved:
         if isinstance(record, Output):
             outputs.append(record)
-            state.count_approved(cast("bytes", record.value))
+            values.append(cast("bytes", record.value))
             continue
         key = _key_of(record)
         value = codec.encode(record, approved, ids[names.APPROVED])
         told = _headers_of(surroundings, record, key, traces)
         outputs.append(Output(names.APPROVED, own, key, value, told))
-        state.count_approved(value)
+        values.append(value)
         governed.approved_received.append(record["received"])
+    state.count_approved(values)
     governed.dead_letters.extend(work.dead_letters)
     for letter in work.dead_letters:
         letter_key, kept, told = headers.dead_letter(
