@@ -43,6 +43,9 @@ lint: $(TEST_READY) ## Run ruff, mypy and the import contracts; name all that fa
 	check format $(BIN)/ruff format --quiet --check .; \
 	check types $(BIN)/mypy; \
 	check imports $(BIN)/lint-imports; \
+	if cargo clippy --version > /dev/null 2>&1; then \
+	  check rust cargo clippy --quiet --release --manifest-path native/Cargo.toml -- -D warnings; \
+	fi; \
 	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 
 properties: $(TEST_READY) ## Run the property tests at length, again with fresh seeds until MINUTES (10) are over

@@ -40,11 +40,7 @@ impl Batch {
     ///     bytes_max: records above this size are not plain.
     ///     schemas: topic and id of the schemas that are the committed raw event.
     #[new]
-    fn new(
-        records: &Bound<'_, PyList>,
-        bytes_max: usize,
-        schemas: Vec<(String, u32)>,
-    ) -> PyResult<Self> {
+    fn new(records: &Bound<'_, PyList>, bytes_max: usize, schemas: Vec<(String, u32)>) -> PyResult<Self> {
         let schemas: FxHashSet<(String, u32)> = schemas.into_iter().collect();
         let mut batch = Batch { topics: Vec::new(), records: Vec::with_capacity(records.len()) };
         let mut places: FxHashMap<String, u16> = FxHashMap::default();
@@ -87,12 +83,7 @@ impl Batch {
     }
 
     /// Offsets of some records by topic, in order.
-    fn offsets<'py>(
-        &self,
-        py: Python<'py>,
-        first: usize,
-        last: usize,
-    ) -> PyResult<Bound<'py, PyDict>> {
+    fn offsets<'py>(&self, py: Python<'py>, first: usize, last: usize) -> PyResult<Bound<'py, PyDict>> {
         let mut found: Vec<Vec<i64>> = vec![Vec::new(); self.topics.len()];
         let mut order: Vec<u16> = Vec::new();
         for record in &self.records[first..last] {

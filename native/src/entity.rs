@@ -276,9 +276,9 @@ impl Occurrence {
     fn is_partial(&self) -> bool {
         // Quotes within texts are escaped, so only a quantity can say this
         const PARTIAL: &[u8] = b"\"completeness\":\"PARTIAL\"}";
-        self.content.as_ref().is_some_and(|content| {
-            content.windows(PARTIAL.len()).any(|part| part == PARTIAL)
-        })
+        self.content
+            .as_ref()
+            .is_some_and(|content| content.windows(PARTIAL.len()).any(|part| part == PARTIAL))
     }
 }
 
@@ -404,13 +404,15 @@ pub struct Entity {
     pub deadline: Option<i64>,
 }
 
+/// When a plan is of, its order, its stops and whether it stands.
+type PlanRow = (i64, Order, Vec<(StopRow, String)>, bool);
 type LinkedRow = (i64, String, bool, Option<String>, Option<i64>);
 
 /// `entity_codec.dump_rare`.
 #[derive(Deserialize)]
 struct Rare(
     Map<String, Value>,
-    Vec<(i64, (i64, i64, i64, String), Vec<(StopRow, String)>, bool)>,
+    Vec<PlanRow>,
     Map<String, Value>,
     Vec<Reference>,
     Vec<String>,
@@ -513,10 +515,9 @@ impl Entity {
 
     fn read_rare(&mut self, written: &str) -> Plainly<()> {
         let rare: Rare = serde_json::from_str(written).map_err(|_| Unusual)?;
-        let unknown = !(rare.0.is_empty() && rare.7.is_empty() && rare.9.is_empty())
-            || !(rare.10.is_empty() && rare.11.is_empty() && rare.12.is_empty())
-            || !(rare.5.is_empty() && rare.6.is_empty() && rare.8.is_empty())
-            || !rare.13.is_empty();
+        let maps = [&rare.0, &rare.7, &rare.9, &rare.10, &rare.11, &rare.12, &rare.13];
+        let lists = [&rare.5, &rare.6, &rare.8];
+        let unknown = maps.iter().any(|map| !map.is_empty()) || lists.iter().any(|list| !list.is_empty());
         if unknown {
             return Err(Unusual);
         }
@@ -531,10 +532,10 @@ impl Entity {
                     city: stop.city,
                     subdivision: stop.subdivision,
                     country: stop.country,
-                    place: place.into(),
+                    place,
                 })
                 .collect();
-            let order = (made, received, sequence, event_id.into());
+            let order = (made, received, sequence, event_id);
             self.plans.push(Plan { occurred, order, stops, stands });
         }
         for (key, row) in rare.2 {
@@ -692,9 +693,8 @@ impl Entity {
                 .any(|item| item.stands && item.event_type == kind.name && !item.is_partial());
         }
         self.stops().iter().filter(|item| kind.has_role(item.role.as_deref())).all(|item| {
-            self.find(&kind.name, &item.place).is_some_and(|at| {
-                self.occurrences[at].stands && !self.occurrences[at].is_partial()
-            })
+            self.find(&kind.name, &item.place)
+                .is_some_and(|at| self.occurrences[at].stands && !self.occurrences[at].is_partial())
         })
     }
 

@@ -4,9 +4,8 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 /// Namespace of all milestone ids.
-const NAMESPACE: [u8; 16] = [
-    0x6d, 0x1f, 0x5e, 0x2e, 0x6b, 0x1c, 0x5a, 0x63, 0x9d, 0x9c, 0x6f, 0x0f, 0x3b, 0x8f, 0x5a, 0x11,
-];
+const NAMESPACE: [u8; 16] =
+    [0x6d, 0x1f, 0x5e, 0x2e, 0x6b, 0x1c, 0x5a, 0x63, 0x9d, 0x9c, 0x6f, 0x0f, 0x3b, 0x8f, 0x5a, 0x11];
 
 /// UUIDv5 of an occurrence and the generation.
 pub fn milestone_id(entity: &str, event_type: &str, discriminator: &str, generation: i64) -> [u8; 16] {
@@ -69,7 +68,7 @@ pub fn quote(out: &mut String, part: &str) {
 }
 
 pub fn unquoted(part: &str) -> String {
-    part.replace("%2F", "/").replace("%25", "%").into()
+    part.replace("%2F", "/").replace("%25", "%")
 }
 
 /// Partition on which a record with this key belongs: murmur2, as Java's clients reckon it.

@@ -5,11 +5,14 @@
 
 mod avro;
 mod batch;
+mod conflict;
 mod entity;
 mod identity;
 mod json;
 mod judge;
+mod placement;
 mod policy;
+mod publication;
 mod raw;
 mod records;
 mod store;

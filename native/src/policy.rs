@@ -241,7 +241,7 @@ impl Policy {
             return Some(site.region.clone());
         }
         let country = stop?.country.filter(|country| !country.is_empty())?.to_ascii_uppercase();
-        Some(self.countries.get(&*country).cloned().unwrap_or_else(|| country.into()))
+        Some(self.countries.get(&*country).cloned().unwrap_or(country))
     }
 }
 

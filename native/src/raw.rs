@@ -250,9 +250,7 @@ impl<'a> Body<'a> {
             && (self.amount.is_none() || self.currency.is_some_and(|said| !said.is_empty()))
             && self.offset_minutes.is_none_or(|minutes| minutes.abs() <= OFFSET_MINUTES_MAX)
             && self.orders.len().max(self.stops.len()).max(self.shipments.len()) <= LISTED_MAX
-            && self.remark.is_none_or(|text| {
-                text.len() <= REMARK_CHARACTERS_MAX && json::is_printable(text)
-            });
+            && self.remark.is_none_or(|text| text.len() <= REMARK_CHARACTERS_MAX && json::is_printable(text));
         self.each_text(|text| fits &= text.len() <= ID_CHARACTERS_MAX && json::is_printable(text));
         fits
     }
@@ -431,13 +429,7 @@ pub struct Kept<'a> {
 
 impl<'a> Kept<'a> {
     pub fn read(source: &mut Source<'a>) -> Plainly<Self> {
-        let mut found = Kept {
-            event_id: "",
-            platform: "",
-            occurred: 0,
-            precision: 0,
-            retracts: false,
-        };
+        let mut found = Kept { event_id: "", platform: "", occurred: 0, precision: 0, retracts: false };
         loop {
             let place = source.byte()?;
             match place {

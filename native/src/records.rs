@@ -145,9 +145,8 @@ fn write_place(out: &mut Vec<u8>, told: &Approved) {
         location: named.or(told_stop.location),
         name: site.map_or(told_stop.name, |site| Some(&site.name)),
         city: site.map_or(told_stop.city, |site| Some(&site.city)),
-        subdivision: site.map_or(told_stop.subdivision, |site| {
-            Some(&*site.subdivision).filter(|text| !text.is_empty())
-        }),
+        subdivision: site
+            .map_or(told_stop.subdivision, |site| Some(&*site.subdivision).filter(|text| !text.is_empty())),
         country: site.map_or(told_stop.country, |site| Some(&site.country)),
     };
     out.push(2);
@@ -183,8 +182,7 @@ pub fn status(policy: &Policy, id: [u8; 4], entity: &Entity) -> Vec<u8> {
     avro::text(out, &entity.status);
     avro::optional_text(out, entity.region.as_deref());
     avro::long(out, entity.received);
-    let mut told: Vec<&Occurrence> =
-        entity.occurrences.iter().filter(|item| item.revision != 0).collect();
+    let mut told: Vec<&Occurrence> = entity.occurrences.iter().filter(|item| item.revision != 0).collect();
     told.sort_by_key(|item| item.seq);
     avro::array(out, &told, |out, item| {
         avro::text(out, &identity::uuid(&item.id));

@@ -62,9 +62,7 @@ impl Writing {
         status_id: u32,
         partitions: u32,
     ) -> Self {
-        Writing {
-            output, headers, transition, approved, approved_id, links, link_id, status_id, partitions,
-        }
+        Writing { output, headers, transition, approved, approved_id, links, link_id, status_id, partitions }
     }
 }
 
@@ -278,11 +276,7 @@ impl Store {
     /// Returns:
     ///     Key, value and, of one that is new, last activity of each; what the running digest and
     ///     the size of all change by.
-    fn save<'py>(
-        &mut self,
-        py: Python<'py>,
-        keys: Vec<String>,
-    ) -> PyResult<(Bound<'py, PyList>, u128, i64)> {
+    fn save<'py>(&mut self, py: Python<'py>, keys: Vec<String>) -> PyResult<(Bound<'py, PyList>, u128, i64)> {
         let entries = PyList::empty(py);
         let (mut digest, mut size) = (0_u128, 0_i64);
         for key in keys {
@@ -298,9 +292,8 @@ impl Store {
                 None => born = Some(entity.active),
                 Some(before) => {
                     let known = before.digest;
-                    let known = known.unwrap_or_else(|| {
-                        identity::entity_digest(key.as_bytes(), &before.value)
-                    });
+                    let known =
+                        known.unwrap_or_else(|| identity::entity_digest(key.as_bytes(), &before.value));
                     digest = digest.wrapping_sub(known);
                     size -= before.value.len() as i64;
                 }
@@ -310,7 +303,7 @@ impl Store {
             let entry = (PyBytes::new(py, key.as_bytes()), PyBytes::new(py, &value), born);
             entries.append(entry)?;
             let stored = Stored { value: value.into(), digest: Some(after) };
-            self.stored.insert(key.into(), stored);
+            self.stored.insert(key, stored);
         }
         Ok((entries, digest, size))
     }
@@ -489,11 +482,7 @@ struct Counts {
 }
 
 impl<'a> Trust<'a> {
-    fn read(
-        policy: &'a Policy,
-        held_back: &Bound<'_, PyDict>,
-        counts: &Bound<'_, PyDict>,
-    ) -> PyResult<Self> {
+    fn read(policy: &'a Policy, held_back: &Bound<'_, PyDict>, counts: &Bound<'_, PyDict>) -> PyResult<Self> {
         let mut known = Vec::new();
         for (name, told) in counts {
             let (platform, told) = (name.extract()?, told.extract()?);

@@ -16,6 +16,7 @@ from pipeline import native
 ROOT = Path(__file__).parents[2]
 SEEDS = "9000..9039"
 WHICH = "from pipeline import native; print(native.PURE_BECAUSE)"
+PLAIN = "from pipeline import native; print(native.PLAIN_BECAUSE)"
 
 
 def python(*arguments, root=ROOT, **environment):
@@ -39,8 +40,9 @@ def simulated(**environment):
 @pytest.fixture
 def checkout(tmp_path):
     """A copy of the package that can be changed."""
-    skip = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=skip)
+    skip = shutil.ignore_patterns("__pycache__", "target")
+    for name in ("pipeline", "native"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=skip)
     return tmp_path
 
 
@@ -91,3 +93,50 @@ def test_the_build_goes_on_where_there_is_no_compiler(checkout):
     assert "nonexistent" in told or "Error" in told
     assert not (checkout / "pipeline/_native").exists()
     assert "not compiled" in python("-c", WHICH, root=checkout)
+
+
+needs_plain = pytest.mark.skipif(
+    bool(native.PLAIN_BECAUSE), reason=f"no plain path: {native.PLAIN_BECAUSE}"
+)
+
+
+@needs_plain
+def test_the_plain_path_runs_only_before_the_compiled_hot_path():
+    assert python("-c", PLAIN) == ""
+    assert "MILEPOST_PURE" in python("-c", PLAIN, MILEPOST_PURE="1")
+
+
+@needs_plain
+def test_a_plain_path_of_other_sources_does_not_run(checkout):
+    assert python("-c", PLAIN, root=checkout) == ""
+    with (checkout / "native/src/judge.rs").open("a") as source:
+        source.write("\n// changed\n")
+    assert "other sources" in python("-c", PLAIN, root=checkout)
+    assert python("-c", WHICH, root=checkout) == ""
+
+
+@needs_plain
+def test_an_installed_package_runs_its_plain_path_without_its_sources(checkout):
+    shutil.rmtree(checkout / "native")
+    assert python("-c", PLAIN, root=checkout) == ""
+
+
+@needs_plain
+def test_no_plain_path_runs_whose_library_can_not_be_loaded(checkout):
+    (checkout / native.PLAIN_FILE.relative_to(ROOT)).write_bytes(b"no library")
+    assert "can't be loaded" in python("-c", PLAIN, root=checkout)
+    assert python("-c", WHICH, root=checkout) == ""
+
+
+@needs_compiled
+def test_the_build_goes_on_where_there_is_no_cargo(checkout):
+    """The hot path is compiled, and runs without the plain path."""
+    (checkout / native.PLAIN_FILE.relative_to(ROOT)).unlink(missing_ok=True)
+    manifest = checkout / native.MANIFEST.relative_to(ROOT)
+    made = json.loads(manifest.read_text()) | {"plain": ""}
+    manifest.write_text(json.dumps(made))
+    shutil.copy(ROOT / "hatch_build.py", checkout)
+    build = "import hatch_build; print(hatch_build.compile_hot_path())"
+    assert python("-c", build, root=checkout, PATH="/nonexistent") == ""
+    assert "no Rust compiler" in python("-c", PLAIN, root=checkout)
+    assert python("-c", WHICH, root=checkout) == ""
