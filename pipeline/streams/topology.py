@@ -10,19 +10,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from pipeline.contract import codec, headers, names
 from pipeline.contract.codec import Schema
 from pipeline.governance import expiring, kernel, ledger, steering
 from pipeline.governance.bounds import ID_CHARACTERS_MAX
 from pipeline.governance.identity import REFERENCE, entity_key, partition_of
-from pipeline.governance.ledger import BLOCK_RECORDS_MAX, InputRange
 from pipeline.governance.outputs import Record, Transition, Verdict, status_record
 from pipeline.governance.policy import Policy
 from pipeline.governance.settlement import DeadLetter, Work
 from pipeline.governance.vocabulary import ControlKind
-from pipeline.streams import plainly
+from pipeline.streams import blocks, plainly
 from pipeline.streams.arriving import (
     CONTROL,
     Came,
@@ -34,11 +33,6 @@ from pipeline.streams.arriving import (
     try_decode,
 )
 from pipeline.streams.state import PartitionState
-
-BLOCK_BYTES_MAX: Final = 524_288
-"""Rows of a block; it may take as many again of transitions, and stays below its topic's limit."""
-_ROW_BYTES = 300
-"""A row of the ledger besides its ids."""
 
 
 class Output(NamedTuple):
@@ -95,26 +89,6 @@ class Lacking:
     """No bundle has been activated for this partition yet."""
 
 
-class Taking:
-    """The records of a run; what the plain path can read is decoded if it is handed back."""
-
-    __slots__ = ("batch", "decoded", "records", "rows")
-
-    def __init__(
-        self,
-        records: Sequence[Taken],
-        decoded: list[Decoded | None],
-        batch: Any | None,
-        rows: list[int],
-    ) -> None:
-        self.records = records
-        self.decoded = decoded
-        self.batch = batch
-        """As the plain path sees them; None: there is no plain path."""
-        self.rows = rows
-        """Bytes of each record's row in the ledger, at most; -1: it is not plain."""
-
-
 @dataclass
 class Governed:
     """What a run produced; positions and state are already at their new values."""
@@ -167,11 +141,11 @@ def govern(
     initial = state.policy_version or _first_activation(read)
     left = iter(read)
     decoded = [next(left) if row < 0 else None for row in rows]
-    taking = Taking(records, decoded, batch, rows)
+    taking = blocks.Taking(records, decoded, batch, rows)
     reached = dict(ends or {})
-    for topic, offsets in _offsets(taking, (0, len(records))).items():
+    for topic, offsets in blocks.offsets(taking, (0, len(records))).items():
         reached[topic] = max(reached.get(topic, 0), offsets[-1] + 1)
-    spans = _spans(taking)
+    spans = blocks.spans(taking)
     for number, span in enumerate(spans):
         last = number == len(spans) - 1
         _govern_block(
@@ -188,40 +162,6 @@ def govern(
     governed.changelog.append(state.own_record())
     governed.entities, governed.state_bytes = len(state), state.stored_bytes
     return governed
-
-
-def _spans(taking: Taking) -> list[tuple[int, int]]:
-    """Records block by block: not too many, not too large, one policy each; at least one block."""
-    spans: list[tuple[int, int]] = []
-    first = size = 0
-    for at, known in enumerate(taking.rows):
-        item = taking.decoded[at]
-        row = known if item is None else _row_bytes(item)
-        full = at - first >= BLOCK_RECORDS_MAX or size + row > BLOCK_BYTES_MAX
-        if at > first and (full or _activates(item)):
-            spans.append((first, at))
-            first, size = at, 0
-        size += row
-    return [*spans, (first, len(taking.rows))]
-
-
-def _activates(item: Decoded | None) -> bool:
-    control = None if item is None else item.control
-    return control is not None and control["kind"] == ControlKind.ACTIVATE
-
-
-def _row_bytes(item: Decoded) -> int:
-    """Bytes of a record's row in the ledger, at most: ids make the difference."""
-    body = None if item.arrival is None else item.arrival.body
-    if body is None:
-        return _ROW_BYTES + len(item.record.key or b"")
-    reference = body["reference"]
-    named = body["entity_id"] or ("" if reference is None else str(reference))
-    return _ROW_BYTES + _bytes_of(body["event_id"]) + 3 * _bytes_of(named)
-
-
-def _bytes_of(text: str) -> int:
-    return len(text) if text.isascii() else 4 * len(text)
 
 
 def _lacking(
@@ -257,7 +197,7 @@ def _govern_block(
     surroundings: Surroundings,
     state: PartitionState,
     initial: str,
-    taking: Taking,
+    taking: blocks.Taking,
     span: tuple[int, int],
     governed: Governed,
     reached: Mapping[str, int],
@@ -276,7 +216,7 @@ def _govern_block(
     work.activated, work.trust = state.policy_version is not None, state.trust
     work.reopening = state.reopening
     clock_before, first_seq = state.clock, state.seq
-    inputs, index = _tile(state, taking, span, reached, lost)
+    inputs, index = blocks.tile(state, taking, span, reached, lost)
     rows = _judge(surroundings, state, work, taking, span, governed, index)
     state.time = work.time
     time = state.time.moved(read_through, surroundings.inputs) if read_through else state.time
@@ -308,7 +248,7 @@ def _govern_block(
         "approved_digest": state.approved_digest.hex(),
         "inputs": inputs,
     }
-    first, *more = _slices(work.transitions)
+    first, *more = blocks.slices(work.transitions)
     _write_block(surroundings, state, governed, block, rows, span[1] - span[0], first)
     block |= {"first_seq": state.seq, "clock_before": state.clock, "inputs": []}
     for transitions in more:
@@ -319,7 +259,7 @@ def _judge(
     surroundings: Surroundings,
     state: PartitionState,
     work: Work,
-    taking: Taking,
+    taking: blocks.Taking,
     span: tuple[int, int],
     governed: Governed,
     index: Mapping[str, int],
@@ -356,7 +296,7 @@ def _judge_plainly(
     surroundings: Surroundings,
     state: PartitionState,
     work: Work,
-    taking: Taking,
+    taking: blocks.Taking,
     span: tuple[int, int],
     governed: Governed,
     index: Mapping[str, int],
@@ -377,19 +317,6 @@ def _writing(surroundings: Surroundings) -> Any:
         Output, ids[names.APPROVED], ids[names.LINKS], ids[names.ENTITY_STATUS],
         surroundings.partitions,
     )  # fmt: skip
-
-
-def _slices(transitions: list[Transition]) -> list[list[Transition]]:
-    """Transitions block by block: an hour's deadlines may fall due at once. At least one slice."""
-    slices: list[list[Transition]] = [[]]
-    size = 0
-    for row in transitions:
-        size += _ROW_BYTES + _bytes_of(row.claim) + _bytes_of(row.entity)
-        if slices[-1] and size > BLOCK_BYTES_MAX:
-            slices.append([])
-            size = 0
-        slices[-1].append(row)
-    return slices
 
 
 def _write_block(
@@ -431,51 +358,6 @@ def _take(work: Work, item: Decoded, seq: int, policies: Mapping[str, Policy]) -
         return kernel.take_link(work, item.link, seq)
     written_ms = item.record.timestamp_ms
     return steering.take_control(work, item.control or {}, written_ms, seq, policies)
-
-
-def _tile(
-    state: PartitionState,
-    taking: Taking,
-    span: tuple[int, int],
-    reached: Mapping[str, int],
-    lost: Mapping[str, list[ledger.Gap]],
-) -> tuple[list[Record], dict[str, int]]:
-    """Ranges of this block, positions moved behind them, and the index of each topic's range."""
-    offsets = _offsets(taking, span)
-    for topic, end in reached.items():
-        if end > state.positions.get(topic, 0):
-            offsets.setdefault(topic, [])
-    inputs: list[Record] = []
-    index: dict[str, int] = {}
-    for topic, taken in offsets.items():
-        expected = state.positions.get(topic, 0)
-        covered = ledger.tile(expected, sorted(taken), reached.get(topic, 0), lost.get(topic, []))
-        state.positions[topic] = covered.next
-        index[topic] = len(inputs)
-        inputs.append(_input(topic, covered))
-    return inputs, index
-
-
-def _offsets(taking: Taking, span: tuple[int, int]) -> dict[str, list[int]]:
-    """Offsets of some records, by topic."""
-    if taking.batch is not None:
-        return cast("dict[str, list[int]]", taking.batch.offsets(span[0], span[1]))
-    offsets: dict[str, list[int]] = {}
-    for record in taking.records[span[0] : span[1]]:
-        offsets.setdefault(record.topic, []).append(record.offset)
-    return offsets
-
-
-def _input(topic: str, covered: InputRange) -> Record:
-    gaps = [
-        {
-            "first": gap.first,
-            "next": gap.next,
-            "cause": "RETENTION" if gap.retention else "MARKER",
-        }
-        for gap in covered.gaps
-    ]
-    return {"topic": topic, "first": covered.first, "next": covered.next, "gaps": gaps}
 
 
 def _decision(item: Decoded, verdict: Verdict, index: int) -> Record:
