@@ -11,7 +11,7 @@ from broken_workers import BROKEN
 from pipeline.testing.simulation.audit import INVARIANTS
 from pipeline.testing.simulation.campaign import run
 
-SEEDS_MAX = 200
+SEEDS_MAX = 500
 """Within which each is found."""
 
 

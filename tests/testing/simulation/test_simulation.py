@@ -54,7 +54,7 @@ def test_neither_processes_nor_hash_seeds_matter():
 def test_worlds_reach_what_they_are_made_for():
     """Or the invariants would say nothing."""
     struck, fates, alerts, processes = Counter(), Counter(), Counter(), 0
-    for seed in range(150):
+    for seed in range(250):
         world = World(seed)
         world.run()
         struck += world.struck
