@@ -10,7 +10,8 @@ const FRAME_BYTES: usize = 5;
 const RECORD_OVERHEAD_BYTES: usize = 16;
 /// A row of the ledger besides its ids.
 const ROW_BYTES: i64 = 300;
-/// Fields of a record, in their order: topic, partition, offset, append time, key, value, headers.
+/// Fields of the lane's records: topic, partition, offset, append time, key, value, headers. Others are
+/// asked by name.
 const FIELDS: usize = 7;
 
 pub struct Taken {
@@ -36,7 +37,7 @@ impl Batch {
     /// Look at records.
     ///
     /// Args:
-    ///     records: tuples, in the order taken.
+    ///     records: in the order taken.
     ///     bytes_max: records above this size are not plain.
     ///     schemas: topic and id of the schemas that are the committed raw event.
     #[new]
@@ -46,12 +47,8 @@ impl Batch {
         let mut places: FxHashMap<String, u16> = FxHashMap::default();
         let mut allowed: FxHashSet<(u16, u32)> = FxHashSet::default();
         for record in records {
-            let record = record.cast_into::<PyTuple>()?;
-            if record.len() != FIELDS {
-                return Err(pyo3::exceptions::PyTypeError::new_err("a record has seven fields"));
-            }
-            let name = record.get_item(0)?;
-            let name: &str = name.extract()?;
+            let fields = Fields::of(&record)?;
+            let name: &str = fields.topic.extract()?;
             let topic = match places.get(name) {
                 Some(at) => *at,
                 None => {
@@ -65,13 +62,13 @@ impl Batch {
             };
             let mut taken = Taken {
                 topic,
-                offset: record.get_item(2)?.extract()?,
-                received: record.get_item(3)?.extract()?,
+                offset: fields.offset.extract()?,
+                received: fields.received.extract()?,
                 key_bytes: 0,
                 value: None,
                 row_bytes: -1,
             };
-            taken.look(&record, bytes_max, &allowed)?;
+            taken.look(fields, bytes_max, &allowed)?;
             batch.records.push(taken);
         }
         Ok(batch)
@@ -102,14 +99,45 @@ impl Batch {
     }
 }
 
+/// What is asked of a record.
+struct Fields<'py> {
+    topic: Bound<'py, PyAny>,
+    offset: Bound<'py, PyAny>,
+    received: Bound<'py, PyAny>,
+    key: Bound<'py, PyAny>,
+    value: Bound<'py, PyAny>,
+    headers: Bound<'py, PyAny>,
+}
+
+impl<'py> Fields<'py> {
+    fn of(record: &Bound<'py, PyAny>) -> PyResult<Self> {
+        if let Ok(record) = record.cast::<PyTuple>()
+            && record.len() == FIELDS
+        {
+            let at = |place| record.get_item(place);
+            let (topic, offset, received) = (at(0)?, at(2)?, at(3)?);
+            return Ok(Fields { topic, offset, received, key: at(4)?, value: at(5)?, headers: at(6)? });
+        }
+        let named = |name| record.getattr(name);
+        Ok(Fields {
+            topic: named("topic")?,
+            offset: named("offset")?,
+            received: named("timestamp_ms")?,
+            key: named("key")?,
+            value: named("value")?,
+            headers: named("headers")?,
+        })
+    }
+}
+
 impl Taken {
     fn look(
         &mut self,
-        record: &Bound<'_, PyTuple>,
+        fields: Fields<'_>,
         bytes_max: usize,
         allowed: &FxHashSet<(u16, u32)>,
     ) -> PyResult<()> {
-        let (key, value, headers) = (record.get_item(4)?, record.get_item(5)?, record.get_item(6)?);
+        let Fields { key, value, headers, .. } = fields;
         if !headers.is_none() && headers.len()? > 0 {
             return Ok(());
         }

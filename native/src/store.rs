@@ -21,15 +21,20 @@ use crate::policy::{Policy, Text};
 use crate::raw::Body;
 use crate::records;
 
-/// A policy bundle, read.
+/// A policy bundle, read; each time it is read it has another number.
 #[pyclass(frozen)]
-pub struct Tables(Policy);
+pub struct Tables {
+    policy: Policy,
+    number: usize,
+}
+
+static TABLES: AtomicUsize = AtomicUsize::new(1);
 
 #[pymethods]
 impl Tables {
     #[new]
     fn new(policy: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Policy::read(policy).map(Tables)
+        Ok(Tables { policy: Policy::read(policy)?, number: TABLES.fetch_add(1, Relaxed) })
     }
 }
 
@@ -210,10 +215,9 @@ impl Store {
         held_back: &Bound<'_, PyDict>,
         counts: &Bound<'_, PyDict>,
     ) -> PyResult<Judged> {
-        let policy = &tables.0;
-        let name = std::ptr::from_ref(policy) as usize;
-        if self.policy != name {
-            self.policy = name;
+        let policy = &tables.policy;
+        if self.policy != tables.number {
+            self.policy = tables.number;
             self.live.retain(|_, live| live.touched);
             let before = self.opened.len();
             self.opened.retain(|key| self.live.contains_key(key));
@@ -229,29 +233,36 @@ impl Store {
             link_id: writing.link_id.to_be_bytes(),
         };
         let mut trust = Trust::read(policy, held_back, counts)?;
-        let mut run = Run::new(py, batch, inputs)?;
-        let mut at = first;
-        while at < last {
-            let taken = &batch.records[at];
-            let Some(value) = &taken.value else { break };
-            let value = value.as_bytes(py);
-            let Ok(body) = Body::read(value) else { break };
-            let record = Record {
-                topic: &batch.topics[usize::from(taken.topic)],
-                offset: taken.offset,
-                received: taken.received,
-                size: (taken.key_bytes + value.len()) as i64,
-                digest: identity::digest(value),
-                seq: seq + (at - first) as i64,
-            };
-            let Ok(platform) = trust.allows(body.platform) else { break };
-            let Ok((key, outcome)) = self.judge_one(&setting, &body, &record) else { break };
-            trust.count(platform);
-            self.tell(py, writing, &mut run, &key, &body, &record, taken.topic, outcome)?;
-            at += 1;
-        }
+        let inputs =
+            batch.topics.iter().map(|topic| inputs.get_item(topic)?.map_or(Ok(-1), |at| at.extract()));
+        let inputs: Vec<i64> = inputs.collect::<PyResult<_>>()?;
+        let values =
+            batch.records[first..last].iter().map_while(|taken| Some(taken.value.as_ref()?.as_bytes(py)));
+        let values: Vec<&[u8]> = values.collect();
+        let taken = batch.records[first..last].iter().zip(values);
+        let (rows, done) = py.detach(|| {
+            let mut rows = Vec::with_capacity(1 << 14);
+            let mut done = Vec::new();
+            for (taken, value) in taken {
+                let Ok(body) = Body::read(value) else { break };
+                let record = Record {
+                    topic: &batch.topics[usize::from(taken.topic)],
+                    offset: taken.offset,
+                    received: taken.received,
+                    size: (taken.key_bytes + value.len()) as i64,
+                    digest: identity::digest(value),
+                    seq: seq + done.len() as i64,
+                };
+                let Ok(platform) = trust.allows(body.platform) else { break };
+                let Ok((key, outcome)) = self.judge_one(&setting, &body, &record) else { break };
+                trust.count(platform);
+                judge::row(&mut rows, inputs[usize::from(taken.topic)], &record, &key, &body, &outcome);
+                done.push(self.note(key, &record, outcome));
+            }
+            (rows, done)
+        });
         trust.write(counts)?;
-        run.finish(py, at)
+        self.tell(py, writing, first, &rows, &done)
     }
 
     /// The status record of each entity; None: it is lent, or not known here.
@@ -263,12 +274,15 @@ impl Store {
         keys: Vec<String>,
     ) -> Vec<Option<Bound<'py, PyBytes>>> {
         let id = writing.status_id.to_be_bytes();
-        keys.iter()
-            .map(|key| {
-                let entity = self.live.get(&**key).filter(|live| live.told)?.entity.as_ref()?;
-                Some(PyBytes::new(py, &records::status(&tables.0, id, entity)))
-            })
-            .collect()
+        let values: Vec<Option<Vec<u8>>> = py.detach(|| {
+            keys.iter()
+                .map(|key| {
+                    let live = self.live.get(key).filter(|live| live.told)?;
+                    Some(records::status(&tables.policy, id, live.entity.as_ref()?))
+                })
+                .collect()
+        });
+        values.into_iter().map(|value| value.map(|value| PyBytes::new(py, &value))).collect()
     }
 
     /// Encode entities that were changed here.
@@ -277,39 +291,40 @@ impl Store {
     ///     Key, value and, of one that is new, last activity of each; what the running digest and
     ///     the size of all change by.
     fn save<'py>(&mut self, py: Python<'py>, keys: Vec<String>) -> PyResult<(Bound<'py, PyList>, u128, i64)> {
-        let entries = PyList::empty(py);
         let (mut digest, mut size) = (0_u128, 0_i64);
-        for key in keys {
-            let live = self.live.get_mut(&*key).ok_or_else(|| PyKeyError::new_err(key.clone()))?;
-            let Some(entity) = live.entity.as_mut() else {
-                return Err(PyKeyError::new_err(key));
-            };
-            (live.touched, live.told) = (false, false);
-            let value = entity.write();
-            let after = identity::entity_digest(key.as_bytes(), &value);
-            let mut born = None;
-            match self.stored.get(&*key) {
-                None => born = Some(entity.active),
-                Some(before) => {
-                    let known = before.digest;
-                    let known =
-                        known.unwrap_or_else(|| identity::entity_digest(key.as_bytes(), &before.value));
-                    digest = digest.wrapping_sub(known);
-                    size -= before.value.len() as i64;
-                }
-            }
-            digest = digest.wrapping_add(after);
-            size += value.len() as i64;
-            let entry = (PyBytes::new(py, key.as_bytes()), PyBytes::new(py, &value), born);
-            entries.append(entry)?;
-            let stored = Stored { value: value.into(), digest: Some(after) };
-            self.stored.insert(key, stored);
+        let saved: Vec<(String, Option<i64>)> =
+            py.detach(|| keys.into_iter().map(|key| self.save_one(key, &mut digest, &mut size)).collect());
+        let entries = PyList::empty(py);
+        for (key, born) in &saved {
+            let value = PyBytes::new(py, &self.stored[key].value);
+            entries.append((PyBytes::new(py, key.as_bytes()), value, *born))?;
         }
         Ok((entries, digest, size))
     }
 }
 
 impl Store {
+    /// Encode an entity that was changed; of one that is new, its last activity.
+    fn save_one(&mut self, key: String, digest: &mut u128, size: &mut i64) -> (String, Option<i64>) {
+        let live = self.live.get_mut(&key).expect("it was changed here");
+        (live.touched, live.told) = (false, false);
+        let entity = live.entity.as_mut().expect("it is plain");
+        let value = entity.write();
+        let after = identity::entity_digest(key.as_bytes(), &value);
+        let before = self.stored.get(&key);
+        let born = before.is_none().then_some(entity.active);
+        if let Some(before) = before {
+            let known = before.digest;
+            let known = known.unwrap_or_else(|| identity::entity_digest(key.as_bytes(), &before.value));
+            *digest = digest.wrapping_sub(known);
+            *size -= before.value.len() as i64;
+        }
+        *digest = digest.wrapping_add(after);
+        *size += value.len() as i64;
+        self.stored.insert(key.clone(), Stored { value: value.into(), digest: Some(after) });
+        (key, born)
+    }
+
     fn judge_one(&mut self, setting: &Setting, body: &Body, record: &Record) -> Plainly<(String, Outcome)> {
         let policy = setting.policy;
         let (platform, tenant) = judge::speaker(policy, record.topic, body)?;
@@ -338,132 +353,126 @@ impl Store {
         Ok((key, outcome))
     }
 
-    /// Put what came of a claim into the run.
-    #[allow(clippy::too_many_arguments)]
+    /// Note what a claim has changed.
+    fn note(&mut self, key: String, record: &Record, outcome: Outcome) -> Done {
+        let mut done = Done {
+            received: record.received,
+            seq: record.seq,
+            touched: false,
+            told: false,
+            tenant: Text::default(),
+            deadline: None,
+            key,
+            outcome,
+        };
+        if done.outcome.touched {
+            let live = self.live.get_mut(&done.key).expect("it was just judged");
+            let entity = live.entity.as_ref().expect("it is plain");
+            done.touched = !std::mem::replace(&mut live.touched, true);
+            if done.outcome.approved.is_some() {
+                done.told = !std::mem::replace(&mut live.told, true);
+                done.tenant = entity.tenant.clone();
+            }
+            let waited = entity.deadline.is_some() || !done.outcome.transitions.is_empty();
+            if done.outcome.deadline.is_some() || waited {
+                done.deadline = Some(entity.next_deadline());
+            }
+        }
+        done
+    }
+
+    /// What a run of claims has brought, for Python.
     fn tell(
         &mut self,
         py: Python<'_>,
         writing: &Writing,
-        run: &mut Run<'_>,
-        key: &str,
-        body: &Body,
-        record: &Record,
-        topic: u16,
-        outcome: Outcome,
-    ) -> PyResult<()> {
-        judge::row(&mut run.rows, run.inputs[usize::from(topic)], record, key, body, &outcome);
-        run.verdicts.append((
-            PyString::intern(py, outcome.disposition),
-            PyString::intern(py, outcome.reason),
-            record.received,
-        ))?;
-        if !outcome.touched {
-            return Ok(());
-        }
-        let live = self.live.get_mut(key).expect("it was just judged");
-        if !std::mem::replace(&mut live.touched, true) {
-            run.touched.append(key)?;
-        }
-        let entity = live.entity.as_ref().expect("it is plain");
-        if let Some(value) = &outcome.approved {
-            if !std::mem::replace(&mut live.told, true) {
-                run.told.append(key)?;
-            }
-            let name = (outcome.event_type.clone(), entity.tenant.clone());
-            let headers = match self.headers.get(&name) {
-                Some(known) => known.clone_ref(py),
-                None => {
-                    let given = ("ASSERT", "AUTHORITATIVE", &*name.0, &*name.1);
-                    let made = writing.headers.call1(py, given)?;
-                    self.headers.insert(name, made.clone_ref(py));
-                    made
-                }
-            };
-            let (name, key) = (&writing.approved, PyBytes::new(py, key.as_bytes()));
-            let fields = (name, self.partition, key, PyBytes::new(py, value), headers);
-            run.approved.append(writing.output.call1(py, (fields,))?)?;
-            run.received.append(record.received)?;
-        }
-        for (target, value) in &outcome.links {
-            let there = identity::partition_of(target.as_bytes(), writing.partitions);
-            let (name, target) = (&writing.links, PyBytes::new(py, target.as_bytes()));
-            let link = (name, there, target, PyBytes::new(py, value), py.None());
-            run.links.append(writing.output.call1(py, (link,))?)?;
-        }
-        for row in &outcome.transitions {
-            let told = (
-                row.seq,
-                record.seq,
-                &*row.before,
-                row.after,
-                row.reason,
-                &*row.rule,
-                key,
-                &*row.event_type,
-                &*row.milestone,
-                0,
-                &*row.platform,
-                &*row.claim,
-            );
-            run.transitions.append(writing.transition.call1(py, told)?)?;
-        }
-        if outcome.deadline.is_some() || entity.deadline.is_some() || !outcome.transitions.is_empty() {
-            run.deadlines.append((key, entity.next_deadline()))?;
-        }
-        Ok(())
-    }
-}
-
-/// What a run has brought so far.
-struct Run<'py> {
-    /// Index of each topic's range in the block.
-    inputs: Vec<i64>,
-    rows: Vec<u8>,
-    verdicts: Bound<'py, PyList>,
-    approved: Bound<'py, PyList>,
-    received: Bound<'py, PyList>,
-    links: Bound<'py, PyList>,
-    transitions: Bound<'py, PyList>,
-    touched: Bound<'py, PyList>,
-    told: Bound<'py, PyList>,
-    deadlines: Bound<'py, PyList>,
-}
-
-impl<'py> Run<'py> {
-    fn new(py: Python<'py>, batch: &Batch, inputs: &Bound<'py, PyDict>) -> PyResult<Self> {
-        let mut places = Vec::with_capacity(batch.topics.len());
-        for topic in &batch.topics {
-            places.push(inputs.get_item(topic)?.map_or(Ok(-1), |at| at.extract())?);
-        }
+        first: usize,
+        rows: &[u8],
+        done: &[Done],
+    ) -> PyResult<Judged> {
         let list = || PyList::empty(py);
-        Ok(Run {
-            inputs: places,
-            rows: Vec::with_capacity(1 << 14),
-            verdicts: list(),
-            approved: list(),
-            received: list(),
-            links: list(),
-            transitions: list(),
-            touched: list(),
-            told: list(),
-            deadlines: list(),
+        let (verdicts, approved, received, links) = (list(), list(), list(), list());
+        let (transitions, touched, told, deadlines) = (list(), list(), list(), list());
+        for item in done {
+            let outcome = &item.outcome;
+            let said = (PyString::intern(py, outcome.disposition), PyString::intern(py, outcome.reason));
+            verdicts.append((said.0, said.1, item.received))?;
+            if item.touched {
+                touched.append(&item.key)?;
+            }
+            if item.told {
+                told.append(&item.key)?;
+            }
+            if let Some(value) = &outcome.approved {
+                let headers = self.headers_of(py, writing, &outcome.event_type, &item.tenant)?;
+                let (name, key) = (&writing.approved, PyBytes::new(py, item.key.as_bytes()));
+                let fields = (name, self.partition, key, PyBytes::new(py, value), headers);
+                approved.append(writing.output.call1(py, (fields,))?)?;
+                received.append(item.received)?;
+            }
+            for (target, value) in &outcome.links {
+                let there = identity::partition_of(target.as_bytes(), writing.partitions);
+                let (name, target) = (&writing.links, PyBytes::new(py, target.as_bytes()));
+                let fields = (name, there, target, PyBytes::new(py, value), py.None());
+                links.append(writing.output.call1(py, (fields,))?)?;
+            }
+            for row in &outcome.transitions {
+                let (words, event_type) = ((&*row.before, row.after), &*row.event_type);
+                let fields = (
+                    (row.seq, item.seq, words.0, words.1, row.reason, &*row.rule),
+                    (&*item.key, event_type, &*row.milestone, 0, &*row.platform, &*row.claim),
+                );
+                let (one, other) = (fields.0.into_pyobject(py)?, fields.1.into_pyobject(py)?);
+                let fields = one.as_sequence().concat(other.as_sequence())?.to_tuple()?;
+                transitions.append(writing.transition.call1(py, fields)?)?;
+            }
+            if let Some(deadline) = item.deadline {
+                deadlines.append((&item.key, deadline))?;
+            }
+        }
+        Ok(Judged {
+            at: first + done.len(),
+            rows: PyBytes::new(py, rows).unbind(),
+            verdicts: verdicts.unbind(),
+            approved: approved.unbind(),
+            received: received.unbind(),
+            links: links.unbind(),
+            transitions: transitions.unbind(),
+            touched: touched.unbind(),
+            told: told.unbind(),
+            deadlines: deadlines.unbind(),
         })
     }
 
-    fn finish(self, py: Python<'py>, at: usize) -> PyResult<Judged> {
-        Ok(Judged {
-            at,
-            rows: PyBytes::new(py, &self.rows).unbind(),
-            verdicts: self.verdicts.unbind(),
-            approved: self.approved.unbind(),
-            received: self.received.unbind(),
-            links: self.links.unbind(),
-            transitions: self.transitions.unbind(),
-            touched: self.touched.unbind(),
-            told: self.told.unbind(),
-            deadlines: self.deadlines.unbind(),
-        })
+    /// Headers of a first revision by its owner; the same list each time.
+    fn headers_of(
+        &mut self,
+        py: Python<'_>,
+        writing: &Writing,
+        event_type: &str,
+        tenant: &str,
+    ) -> PyResult<Py<PyAny>> {
+        let name = (event_type.to_owned(), tenant.to_owned());
+        if let Some(known) = self.headers.get(&name) {
+            return Ok(known.clone_ref(py));
+        }
+        let made = writing.headers.call1(py, ("ASSERT", "AUTHORITATIVE", event_type, tenant))?;
+        self.headers.insert(name, made.clone_ref(py));
+        Ok(made)
     }
+}
+
+/// What came of one claim, and whether it was the first to change its entity since the last block.
+struct Done {
+    key: String,
+    received: i64,
+    seq: i64,
+    outcome: Outcome,
+    touched: bool,
+    told: bool,
+    tenant: Text,
+    /// The entity's next deadline, if it has or had one.
+    deadline: Option<Option<i64>>,
 }
 
 /// Which platforms are held back, and how many of their records were bad of late.

@@ -161,7 +161,7 @@ class Engine(Generic[S]):
             self._observer.phase(phase)
 
     def _round(self, inlet: Inlet[S]) -> None:
-        """Read one batch; commit the last one; hand this one over, in the order that is safe."""
+        """Read one batch and hand it over; write and commit the last one while it is decided."""
         self._watchdog.step("consume")
         while not self._asked.empty():
             inlet.lookup.ask(self._asked.get())
@@ -176,14 +176,11 @@ class Engine(Generic[S]):
             self._writer.begin()
             self._enter("running" if restored else "joining")
             return
-        if pending is not None and not self._produce(pending):
-            self._reload(inlet)
-            return
         began = time.monotonic()
         batch = RecordBatch(parts, records, self._answers.put) if parts else None
         if batch is not None:
             self._deliver(batch)
-        committed = pending is None or self._commit(inlet, pending)
+        committed = pending is None or self._transact(inlet, pending)
         if batch is not None:
             results = self._wait(batch)
             if committed:

@@ -120,13 +120,11 @@ class Governing:
     """How a partition's state comes to be: the lane's processor.
 
     Args:
-        policies: bundles known so far, by version.
         inputs: every input there is.
 
     """
 
-    def __init__(self, policies: Mapping[str, Policy], inputs: Inputs) -> None:
-        self._policies = policies
+    def __init__(self, inputs: Inputs) -> None:
         self._inputs = inputs
 
     def restore(self, partition: int, changelog: dict[bytes, bytes]) -> PartitionState:
@@ -143,9 +141,7 @@ class Governing:
 
     def inputs(self, state: PartitionState) -> Collection[str] | None:
         """All of the lane's inputs but those of platforms that are braked."""
-        policy = self._policies.get(state.policy_version or "")
-        paused = frozenset() if policy is None else state.trust.paused(policy)
-        return self._inputs.topics - paused if paused else None
+        return self._inputs.topics - state.paused if state.paused else None
 
 
 class Decider:
@@ -355,7 +351,7 @@ def build(
     read = inputs.topics - {names.CONTROL}
     config = _lane_config(settings, bootstrap, ids[names.CONTROL], read)
     app = LaneApp(settings.governor_group, datadir=_data_dir(settings), web_enabled=False)
-    lane: Lane[PartitionState] = Lane(app, config, Governing(lookups.policies, inputs), observer)
+    lane: Lane[PartitionState] = Lane(app, config, Governing(inputs), observer)
     quarantine = Quarantine(settings.state_dir / "governor", config.member)
     decider = Decider(surroundings, lookups, measure, inputs, lane.set_inputs, quarantine)
 

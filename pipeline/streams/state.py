@@ -57,6 +57,8 @@ class PartitionState:
         """Approved records written so far; -1: this state began before they were counted."""
         self.approved_digest = b""
         self.positions: dict[str, int] = {}
+        self.paused: frozenset[str] = frozenset()
+        """Inputs that are not to be read: of platforms that are braked."""
         self.reopening: dict[str, int] = {}
         """Entities whose open claims are still to be judged again, in order, and by what cause."""
         self.read_ms = 0
@@ -117,6 +119,7 @@ class PartitionState:
         self.policy_digest = own.get("policy_digest", "")
         self.time = Clock(own["clock"], own.get("ahead", {}), own.get("complete", {}))
         self.trust = Trust.load(own.get("trust", {}))
+        self.paused = frozenset(own.get("paused", ()))
         self.seq = own["seq"]
         self.block = own["block"]
         self.chain = own["chain"]
@@ -147,6 +150,7 @@ class PartitionState:
             "ahead": dict(self.time.ahead),
             "complete": dict(self.time.complete),
             "trust": self.trust.dump(),
+            "paused": sorted(self.paused),
             "seq": self.seq,
             "block": self.block,
             "chain": self.chain,

@@ -232,6 +232,7 @@ def _govern_block(
             kernel.forget(work, entity)
     if work.activated:
         state.policy_version, state.policy_digest = work.policy.version, work.policy.digest
+        state.paused = state.trust.paused(work.policy)
     _write_outputs(surroundings, state, work, governed, _traces(taking.decoded[span[0] : span[1]]))
     state.trim()
     if span[0] == span[1] and not work.transitions and not inputs and clock_before == state.clock:

@@ -85,7 +85,7 @@ class Worker(Observer):
         inputs = Inputs(DECLARED)
         lookups = SimulatedLookups(world.knowledge, world.monotonic)
         surroundings = surrounded(world.broker.partitions, lookups.policies, lookups.schemas)
-        governing = Governing(lookups.policies, inputs)
+        governing = Governing(inputs)
         self.engine: Engine[PartitionState] = Engine(
             self._config(world.rnd), governing, self, self._deliver
         )
