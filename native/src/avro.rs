@@ -115,7 +115,7 @@ impl<'a> Source<'a> {
         for byte in written {
             value = value << 8 | i128::from(*byte);
         }
-        if value.abs() >= DECIMAL_MAX { Err(Unusual) } else { Ok(value as i64) }
+        if value.unsigned_abs() >= DECIMAL_MAX { Err(Unusual) } else { Ok(value as i64) }
     }
 
     /// How many items the next block of an array or map has; 0 ends it.
@@ -139,7 +139,7 @@ impl<'a> Source<'a> {
 }
 
 /// Decimals of 18 digits are below it.
-pub const DECIMAL_MAX: i128 = 1_000_000_000_000_000_000;
+pub const DECIMAL_MAX: u128 = 1_000_000_000_000_000_000;
 
 pub fn long(out: &mut Vec<u8>, number: i64) {
     let mut value = ((number << 1) ^ (number >> 63)) as u64;

@@ -14,7 +14,7 @@ pub const COMPLETENESS: [&str; 3] = ["UNRECOGNISED", "PARTIAL", "COMPLETE"];
 const ID_CHARACTERS_MAX: usize = 200;
 const REMARK_CHARACTERS_MAX: usize = 1_000;
 const LISTED_MAX: usize = 500;
-const OFFSET_MINUTES_MAX: i32 = 18 * 60;
+const OFFSET_MINUTES_MAX: u32 = 18 * 60;
 const BASE_BYTES: i64 = 400;
 const STOP_BYTES: i64 = 400;
 const FORMS: i64 = 3;
@@ -248,7 +248,7 @@ impl<'a> Body<'a> {
     fn is_within_bounds(&self) -> bool {
         let mut fits = !self.event_id.is_empty()
             && (self.amount.is_none() || self.currency.is_some_and(|said| !said.is_empty()))
-            && self.offset_minutes.is_none_or(|minutes| minutes.abs() <= OFFSET_MINUTES_MAX)
+            && self.offset_minutes.is_none_or(|minutes| minutes.unsigned_abs() <= OFFSET_MINUTES_MAX)
             && self.orders.len().max(self.stops.len()).max(self.shipments.len()) <= LISTED_MAX
             && self.remark.is_none_or(|text| text.len() <= REMARK_CHARACTERS_MAX && json::is_printable(text));
         self.each_text(|text| fits &= text.len() <= ID_CHARACTERS_MAX && json::is_printable(text));

@@ -132,7 +132,7 @@ class Traffic:
         if chance.random() < 0.05:
             said["sequence"] = chance.randrange(9)
         if chance.random() < 0.05:
-            said["occurred_offset_minutes"] = chance.choice((0, 60, -300, 2_000))
+            said["occurred_offset_minutes"] = chance.choice((0, 60, -300, 2_000, -(2**31)))
         if chance.random() < 0.05:
             said["recorded"] = chance.choice((None, 0, NOW + HOUR))
         if chance.random() < 0.05:
@@ -174,3 +174,23 @@ def test_the_plain_path_writes_what_the_law_writes(seed, strange, monkeypatch):
     assert by_law.states[0].plain is None
     assert written(plainly) == written(by_law)
     assert [s.own_record() for s in plainly.states] == [s.own_record() for s in by_law.states]
+
+
+@needs_plain
+@pytest.mark.parametrize("number", [-(2**127), 2**127 - 1, -(10**18), 10**18, 10**18 - 1])
+def test_numbers_at_the_end_of_their_range_are_what_the_law_takes_them_for(number, monkeypatch):
+    event = raw_event(
+        event_id="e1", platform="erp-global", entity_type="order", entity_id="80001",
+        native_status="REL", classifier="ACTUAL", occurred=NOW - HOUR, occurred_precision="SECOND",
+        amount=10**17 + 12_345, currency="EUR",
+    )  # fmt: skip
+    value = codec.encode(dict(event), codec.committed("raw-event"), SCHEMA_IDS["raw-event"])
+    short, long = (
+        n.to_bytes(size, "big", signed=True) for n, size in ((10**17 + 12_345, 8), (number, 16))
+    )
+    assert b"\x10" + short in value
+    value = value.replace(b"\x10" + short, b"\x20" + long)
+    records = [(names.raw_topic("erp-global"), b"acme/order/80001", value, None)]
+    plainly = governed(records, 1)
+    monkeypatch.setattr(state, "PLAIN", None)
+    assert written(plainly) == written(governed(records, 1))
