@@ -167,9 +167,9 @@ impl Store {
     }
 
     fn __delitem__(&mut self, key: &str) -> PyResult<()> {
-        self.live.remove(key);
-        let found = self.stored.remove(key);
-        found.map(|_| ()).ok_or_else(|| PyKeyError::new_err(key.to_owned()))
+        let changed = self.live.remove(key).is_some_and(|live| live.touched);
+        let known = self.stored.remove(key).is_some();
+        if changed || known { Ok(()) } else { Err(PyKeyError::new_err(key.to_owned())) }
     }
 
     /// Leave an entity to Python until the block is written.

@@ -203,7 +203,7 @@ class PartitionState:
         self.digest = state_digest(self.digest, key, before, value)
         self.stored_bytes += len(value or b"") - len(before or b"")
         if value is None:
-            if before is not None:
+            if name in self._stored:
                 del self._stored[name]
             self._opened.pop(name, None)
         else:
