@@ -13,7 +13,7 @@ use crate::json;
 use crate::policy::{KindAt, Policy, Text};
 use crate::raw::{self, Kept, PRECISIONS, Stop};
 
-const STATE_VERSION: u8 = 3;
+const STATE_VERSION: u8 = 4;
 /// A deadline and the time of the last activity, before an entity's state.
 pub const HEAD_BYTES: usize = 16;
 const NONE: i64 = -1;
@@ -172,15 +172,15 @@ impl Occurrence {
         let revision = source.long()?;
         let stands = source.long()? != 0;
         let platform = raw::said(source)?.into();
-        let assurance = place(&ASSURANCES, raw::said(source)?)?;
-        let action = place(&ACTIONS, raw::said(source)?)?;
+        let assurance = place(&ASSURANCES, &raw::said(source)?)?;
+        let action = place(&ACTIONS, &raw::said(source)?)?;
         let occurred = source.long()?;
-        let precision = match raw::said(source)? {
+        let precision = match &*raw::said(source)? {
             "" => NO_PRECISION,
             said => place(&PRECISIONS, said)?,
         };
         let published = source.long()?;
-        let content = raw::kept(source)?.map(|text| text.as_bytes().to_vec());
+        let content = raw::kept_content(source)?.map(<[u8]>::to_vec);
         let claim_seq = source.long()?;
         let claim_id = raw::said(source)?.into();
         let seq = source.long()?;
@@ -238,7 +238,7 @@ impl Occurrence {
         avro::long(&mut out, self.published);
         match &self.content {
             None => out.push(0),
-            Some(content) => raw::kept_bytes(&mut out, content),
+            Some(content) => out.extend_from_slice(content),
         }
         avro::long(&mut out, self.claim_seq);
         raw::kept_text(&mut out, &self.claim_id);
@@ -274,11 +274,7 @@ impl Occurrence {
 
     /// Whether what stands says that more is to come.
     fn is_partial(&self) -> bool {
-        // Quotes within texts are escaped, so only a quantity can say this
-        const PARTIAL: &[u8] = b"\"completeness\":\"PARTIAL\"}";
-        self.content
-            .as_ref()
-            .is_some_and(|content| content.windows(PARTIAL.len()).any(|part| part == PARTIAL))
+        self.content.as_ref().is_some_and(|content| raw::is_partial(content))
     }
 }
 
@@ -293,14 +289,14 @@ impl Voice {
         if body.retracts {
             return Err(Unusual);
         }
-        raw::said(source)?; // topic
+        raw::skip(source)?; // topic
         source.long()?;
         source.long()?;
         let received = source.long()?;
         let seq = source.long()?;
         source.bytes()?; // digest
-        raw::said(source)?; // tenant
-        raw::kept(source)?; // repaired by
+        raw::skip(source)?; // tenant
+        raw::skip(source)?; // repaired by
         source.long()?;
         source.long()?;
         if source.byte()? != 0 {
@@ -309,10 +305,10 @@ impl Voice {
         if source.byte()? != 255 {
             return Err(Unusual); // speaks of another record
         }
-        raw::said(source)?; // written
+        raw::skip(source)?; // written
         let region = raw::kept(source)?.map(Text::from);
-        raw::kept(source)?; // place
-        raw::kept(source)?; // content
+        raw::skip(source)?; // place
+        raw::kept_content(source)?;
         let first_received = received + source.long()?;
         read_order(source)?; // order
         read_order(source)?; // barrier
@@ -320,9 +316,9 @@ impl Voice {
             return Err(Unusual); // order of what it takes back
         }
         let occurred = source.long()?;
-        let precision = place(&PRECISIONS, raw::said(source)?)?;
+        let precision = place(&PRECISIONS, &raw::said(source)?)?;
         for _ in 0..source.long()? {
-            raw::said(source)?; // replaces
+            raw::skip(source)?; // replaces
         }
         if source.long()? & 2 != 0 {
             return Err(Unusual); // takes something back
@@ -333,7 +329,7 @@ impl Voice {
         let deadline = raw::number(source)?;
         let end = source.at;
         for _ in 0..source.long()? {
-            raw::said(source)?; // restated
+            raw::skip(source)?; // restated
             read_order(source)?;
         }
         Ok(Voice {
@@ -500,7 +496,7 @@ impl Entity {
         entity.told = read_list(source)?;
         entity.seen = source.bytes()?.to_vec();
         if let Some(rare) = raw::kept(source)? {
-            entity.read_rare(rare)?;
+            entity.read_rare(&rare)?;
         }
         for _ in 0..source.long()? {
             let occurrence = Occurrence::read(policy, source.bytes()?)?;
@@ -599,7 +595,7 @@ impl Entity {
             out.extend_from_slice(b"],");
             json::list(out, &plan.stops, |out, planned| {
                 out.push(b'[');
-                planned.stop().json(out, false);
+                planned.stop().json(out);
                 out.push(b',');
                 json::text(out, &planned.place);
                 out.push(b']');

@@ -231,7 +231,10 @@ fn is_silent_for_long(setting: &Setting, entity: &Entity) -> bool {
 fn voice_of(setting: &Setting, entity: &Entity, placed: &Placed, body: &Body, record: &Record) -> Voice {
     let front = &mut Vec::with_capacity(512);
     body.keep(front);
-    raw::kept_text(front, record.topic);
+    match record.topic.strip_prefix("logistics.raw.").and_then(|rest| rest.strip_suffix(".v1")) {
+        Some(platform) if platform == body.platform => front.push(0),
+        _ => raw::kept_text(front, record.topic),
+    }
     avro::long(front, i64::from(setting.partition));
     avro::long(front, record.offset);
     avro::long(front, record.received);
@@ -246,7 +249,7 @@ fn voice_of(setting: &Setting, entity: &Entity, placed: &Placed, body: &Body, re
     raw::kept_optional(front, placed.place.as_deref());
     match &placed.content {
         None => front.push(0),
-        Some(content) => raw::kept_bytes(front, content),
+        Some(content) => front.extend_from_slice(content),
     }
     front.extend_from_slice(&[0, 0, 0, 0]); // first received then; order, barrier and target none
     avro::long(front, body.occurred);

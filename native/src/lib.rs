@@ -20,6 +20,9 @@ mod store;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Running digest of approved records after some more of them.
 #[pyfunction]
 fn approved_digest<'py>(
@@ -37,6 +40,7 @@ fn approved_digest<'py>(
 #[pymodule]
 fn milepost_plain(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(approved_digest, module)?)?;
+    module.add("WORDS", raw::WORDS)?;
     module.add_class::<batch::Batch>()?;
     module.add_class::<store::Tables>()?;
     module.add_class::<store::Writing>()?;

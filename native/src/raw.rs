@@ -2,8 +2,39 @@
 //!
 //! Shapes: `schemas/raw-event.avsc`; `pipeline/streams/entity_bytes.py` for what state keeps of it.
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use rustc_hash::FxHashMap;
+
 use crate::avro::{self, Plainly, Source, Unusual};
+use crate::identity;
 use crate::json;
+
+/// Texts that state has often, by their place, as `entity_bytes.WORDS` lists them.
+#[rustfmt::skip]
+pub const WORDS: &[&str] = &[
+    "ACTUAL", "SECOND", "AUTHORITATIVE", "ASSERT", "approved", "owner_spoke", "MINUTE", "MILLISECOND",
+    "DAY", "ESTIMATED", "PLANNED", "REQUESTED", "UNRECOGNISED", "PROVISIONAL", "CONFIRM", "CORRECT",
+    "RETRACT", "overruled", "agrees_with_owner", "differs_from_owner", "not_owner", "held",
+    "awaiting_owner", "corroborated", "provisional", "owner_silent", "confirmed", "corrected", "retracted",
+    "owner_corrected", "stale", "PICKUP", "TRANSIT", "DELIVERY", "EA", "DELTA", "CUMULATIVE", "PARTIAL",
+    "COMPLETE", "order.released", "order.changed", "order.cancelled", "pick.confirmed", "pack.confirmed",
+    "shipment.tendered", "carrier.accepted", "pickup.arrived", "goods.issued", "departed",
+    "in_transit.arrived", "in_transit.departed", "delivery.arrived", "delivered", "pod.received",
+    "eta.updated", "shipped", "in_transit", "at_delivery", "at_pickup", "released", "picked", "packed",
+    "accepted", "tendered", "goods_issued", "estimate_updated", "region_unresolved", "stop_unresolved",
+    "awaiting_predecessor", "uncorrelated", "shipment.cancelled", "carrier.declined", "partially_delivered",
+    "picking", "NA", "EU", "charge.posted", "delivery.promised", "delivery.refused", "exception.raised",
+    "exception.resolved", "inventory.confirmed", "inventory.moved", "invoice.approved", "position.reported",
+    "shipment.changed",
+];
+static PLACES: LazyLock<FxHashMap<&str, i64>> =
+    LazyLock::new(|| WORDS.iter().enumerate().map(|(place, word)| (*word, -2 - place as i64)).collect());
+const UUID: i64 = -1;
+const PACKED_STOP: u8 = 192;
+const PACKED_QUANTITY: u8 = 193;
+const PACKED_STOPS: u8 = 194;
 
 pub const CLASSIFIERS: [&str; 5] = ["UNRECOGNISED", "ACTUAL", "ESTIMATED", "PLANNED", "REQUESTED"];
 pub const PRECISIONS: [&str; 5] = ["UNRECOGNISED", "DAY", "MINUTE", "SECOND", "MILLISECOND"];
@@ -55,19 +86,30 @@ impl<'a> Stop<'a> {
         ]
     }
 
-    /// JSON, of what it says only or of every field.
-    pub fn json(&self, out: &mut Vec<u8>, nulls: bool) {
+    /// Which fields it has, one bit each, and these.
+    fn keep(&self, out: &mut Vec<u8>) {
+        let texts = self.texts();
+        let mut mask = u8::from(self.number.is_some());
+        for (place, (_, said)) in texts.iter().enumerate() {
+            mask |= u8::from(said.is_some()) << (place + 1);
+        }
+        out.push(mask);
+        if let Some(number) = self.number {
+            avro::long(out, i64::from(number));
+        }
+        texts.into_iter().filter_map(|(_, said)| said).for_each(|said| kept_text(out, said));
+    }
+
+    /// JSON of what it says.
+    pub fn json(&self, out: &mut Vec<u8>) {
         let mut first = true;
         out.push(b'{');
         if let Some(number) = self.number {
             json::name(out, "number", &mut first);
             json::number(out, i64::from(number));
-        } else if nulls {
-            json::name(out, "number", &mut first);
-            json::null(out);
         }
         for (name, said) in self.texts() {
-            if said.is_some() || nulls {
+            if said.is_some() {
                 json::name(out, name, &mut first);
                 json::optional(out, said);
             }
@@ -86,16 +128,11 @@ pub struct Quantity<'a> {
 }
 
 impl Quantity<'_> {
-    fn json(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"value\":");
-        json::number(out, self.value);
-        out.extend_from_slice(b",\"unit\":");
-        json::text(out, self.unit);
-        out.extend_from_slice(b",\"basis\":");
-        json::text(out, BASES[self.basis]);
-        out.extend_from_slice(b",\"completeness\":");
-        json::text(out, COMPLETENESS[self.completeness]);
-        out.push(b'}');
+    fn keep(&self, out: &mut Vec<u8>) {
+        avro::long(out, self.value);
+        kept_text(out, self.unit);
+        kept_text(out, BASES[self.basis]);
+        kept_text(out, COMPLETENESS[self.completeness]);
     }
 
     pub fn write(&self, out: &mut Vec<u8>) {
@@ -262,41 +299,41 @@ impl<'a> Body<'a> {
         BASE_BYTES + self.stops.len() as i64 * STOP_BYTES + FORMS * size as i64
     }
 
-    /// What it says besides its time, as JSON; None: nothing, as most.
+    /// What it says besides its time, as state writes it; None: nothing, as most.
     pub fn content(&self, site: Option<&str>) -> Option<Vec<u8>> {
         let currency = self.currency.filter(|said| !said.is_empty());
-        let silent = self.quantity.is_none()
-            && self.amount.is_none()
-            && currency.is_none()
-            && self.orders.is_empty()
-            && self.stops.is_empty()
-            && self.shipments.is_empty()
-            && site.is_none();
-        if silent {
+        let parts = [
+            self.quantity.is_some(),
+            self.amount.is_some(),
+            currency.is_some(),
+            !self.orders.is_empty(),
+            !self.stops.is_empty(),
+            !self.shipments.is_empty(),
+            site.is_some(),
+        ];
+        let mask = parts.iter().rev().fold(0, |mask, part| mask << 1 | i64::from(*part));
+        if mask == 0 {
             return None;
         }
-        let out = &mut Vec::with_capacity(128);
-        out.push(b'[');
-        match &self.quantity {
-            None => json::null(out),
-            Some(quantity) => quantity.json(out),
+        let out = &mut Vec::with_capacity(48);
+        avro::long(out, -mask);
+        if let Some(quantity) = &self.quantity {
+            quantity.keep(out);
         }
-        out.push(b',');
-        match self.amount {
-            None => json::null(out),
-            Some(amount) => json::number(out, amount),
+        if let Some(amount) = self.amount {
+            avro::long(out, amount);
         }
-        out.push(b',');
-        json::optional(out, currency);
-        out.push(b',');
-        json::list_or_null(out, &self.orders, |out, name| json::text(out, name));
-        out.push(b',');
-        json::list_or_null(out, &self.stops, |out, stop| stop.json(out, true));
-        out.push(b',');
-        json::list_or_null(out, &self.shipments, |out, name| json::text(out, name));
-        out.push(b',');
-        json::optional(out, site);
-        out.push(b']');
+        if let Some(currency) = currency {
+            kept_text(out, currency);
+        }
+        kept_list(out, &self.orders);
+        if !self.stops.is_empty() {
+            keep_stops(out, &self.stops);
+        }
+        kept_list(out, &self.shipments);
+        if let Some(site) = site {
+            kept_text(out, site);
+        }
         Some(std::mem::take(out))
     }
 
@@ -348,27 +385,32 @@ impl<'a> Body<'a> {
             kept_bytes(out, written);
             written.clear();
         };
-        if let Some(stop) = &self.stop {
-            stop.json(written, false);
-            keep(128, written);
-        }
-        if let Some(quantity) = &self.quantity {
-            quantity.json(written);
-            keep(130, written);
-        }
         if !self.orders.is_empty() {
             json::list_or_null(written, &self.orders, |out, name| json::text(out, name));
             keep(131, written);
-        }
-        if !self.stops.is_empty() {
-            json::list_or_null(written, &self.stops, |out, stop| stop.json(out, false));
-            keep(132, written);
         }
         if !self.shipments.is_empty() {
             json::list_or_null(written, &self.shipments, |out, name| json::text(out, name));
             keep(134, written);
         }
+        if let Some(stop) = &self.stop {
+            out.push(PACKED_STOP);
+            stop.keep(out);
+        }
+        if let Some(quantity) = &self.quantity {
+            out.push(PACKED_QUANTITY);
+            quantity.keep(out);
+        }
+        if !self.stops.is_empty() {
+            out.push(PACKED_STOPS);
+            keep_stops(out, &self.stops);
+        }
     }
+}
+
+fn keep_stops(out: &mut Vec<u8>, stops: &[Stop]) {
+    avro::long(out, stops.len() as i64);
+    stops.iter().for_each(|stop| stop.keep(out));
 }
 
 /// Bytes behind their length and one more, as state writes them.
@@ -377,8 +419,24 @@ pub fn kept_bytes(out: &mut Vec<u8>, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
+/// A text of a claim or an entity: a word's place, the bytes of a UUID, or itself.
 pub fn kept_text(out: &mut Vec<u8>, value: &str) {
-    kept_bytes(out, value.as_bytes());
+    if let Some(place) = PLACES.get(value) {
+        avro::long(out, *place);
+    } else if let Some(packed) = identity::packed(value) {
+        avro::long(out, UUID);
+        out.extend_from_slice(&packed);
+    } else {
+        kept_bytes(out, value.as_bytes());
+    }
+}
+
+/// Texts behind their number; nothing at all, if there are none.
+fn kept_list(out: &mut Vec<u8>, texts: &[&str]) {
+    if !texts.is_empty() {
+        avro::long(out, texts.len() as i64);
+        texts.iter().for_each(|text| kept_text(out, text));
+    }
 }
 
 pub fn kept_optional(out: &mut Vec<u8>, value: Option<&str>) {
@@ -399,19 +457,102 @@ pub fn kept_number(out: &mut Vec<u8>, value: Option<i64>) {
 }
 
 /// Text that state holds; None: absent.
-pub fn kept<'a>(source: &mut Source<'a>) -> Plainly<Option<&'a str>> {
+pub fn kept<'a>(source: &mut Source<'a>) -> Plainly<Option<Cow<'a, str>>> {
     match source.long()? {
         0 => Ok(None),
+        UUID => {
+            let packed = source.take(16)?.try_into().map_err(|_| Unusual)?;
+            Ok(Some(Cow::Owned(identity::uuid(packed))))
+        }
         size if size > 0 => {
             let written = source.take(size as usize - 1)?;
-            std::str::from_utf8(written).map(Some).map_err(|_| Unusual)
+            std::str::from_utf8(written).map(|text| Some(Cow::Borrowed(text))).map_err(|_| Unusual)
         }
-        _ => Err(Unusual),
+        place => word(place).map(|word| Some(Cow::Borrowed(word))),
     }
 }
 
-pub fn said<'a>(source: &mut Source<'a>) -> Plainly<&'a str> {
-    Ok(kept(source)?.unwrap_or(""))
+fn word(place: i64) -> Plainly<&'static str> {
+    let place = place.checked_add(2).map(i64::unsigned_abs).ok_or(Unusual)?;
+    WORDS.get(place as usize).copied().ok_or(Unusual)
+}
+
+pub fn said<'a>(source: &mut Source<'a>) -> Plainly<Cow<'a, str>> {
+    Ok(kept(source)?.unwrap_or_default())
+}
+
+/// Pass by a text, or JSON.
+pub fn skip(source: &mut Source) -> Plainly<()> {
+    match source.long()? {
+        UUID => source.take(16).map(drop),
+        size if size > 0 => source.take(size as usize - 1).map(drop),
+        _ => Ok(()),
+    }
+}
+
+fn skip_stop(source: &mut Source) -> Plainly<()> {
+    let mask = source.byte()?;
+    if mask & 1 != 0 {
+        source.long()?;
+    }
+    (0..(mask >> 1).count_ones()).try_for_each(|_| skip(source))
+}
+
+fn skip_stops(source: &mut Source) -> Plainly<()> {
+    (0..source.long()?).try_for_each(|_| skip_stop(source))
+}
+
+/// Pass by a quantity; whether it says that more is to come.
+fn skip_quantity(source: &mut Source) -> Plainly<bool> {
+    source.long()?;
+    skip(source)?;
+    skip(source)?;
+    Ok(said(source)? == COMPLETENESS[1])
+}
+
+fn skip_list(source: &mut Source) -> Plainly<()> {
+    (0..source.long()?).try_for_each(|_| skip(source))
+}
+
+/// What was said besides the time, as it is written; None: nothing.
+pub fn kept_content<'a>(source: &mut Source<'a>) -> Plainly<Option<&'a [u8]>> {
+    let begin = source.at;
+    let size = source.long()?;
+    if size == 0 {
+        return Ok(None);
+    }
+    if size > 0 {
+        return Err(Unusual); // JSON of version 3
+    }
+    let mask = size.unsigned_abs();
+    if mask & 1 != 0 {
+        skip_quantity(source)?;
+    }
+    if mask & 2 != 0 {
+        source.long()?;
+    }
+    if mask & 4 != 0 {
+        skip(source)?;
+    }
+    if mask & 8 != 0 {
+        skip_list(source)?;
+    }
+    if mask & 16 != 0 {
+        skip_stops(source)?;
+    }
+    if mask & 32 != 0 {
+        skip_list(source)?;
+    }
+    if mask & 64 != 0 {
+        skip(source)?;
+    }
+    Ok(Some(&source.data[begin..source.at]))
+}
+
+/// Whether a content says that more is to come.
+pub fn is_partial(content: &[u8]) -> bool {
+    let source = &mut Source::new(content, 0);
+    source.long().is_ok_and(|mask| mask.unsigned_abs() & 1 != 0) && skip_quantity(source).unwrap_or(false)
 }
 
 pub fn number(source: &mut Source) -> Plainly<Option<i64>> {
@@ -420,8 +561,8 @@ pub fn number(source: &mut Source) -> Plainly<Option<i64>> {
 
 /// What judging asks of a claim that state keeps.
 pub struct Kept<'a> {
-    pub event_id: &'a str,
-    pub platform: &'a str,
+    pub event_id: Cow<'a, str>,
+    pub platform: Cow<'a, str>,
     pub occurred: i64,
     pub precision: usize,
     pub retracts: bool,
@@ -429,7 +570,8 @@ pub struct Kept<'a> {
 
 impl<'a> Kept<'a> {
     pub fn read(source: &mut Source<'a>) -> Plainly<Self> {
-        let mut found = Kept { event_id: "", platform: "", occurred: 0, precision: 0, retracts: false };
+        let (event_id, platform) = (Cow::default(), Cow::default());
+        let mut found = Kept { event_id, platform, occurred: 0, precision: 0, retracts: false };
         loop {
             let place = source.byte()?;
             match place {
@@ -443,9 +585,10 @@ impl<'a> Kept<'a> {
                 }
                 13 => found.retracts = kept(source)?.is_some(),
                 64 => found.occurred = source.long()?,
-                3..64 | 128..=134 => {
-                    kept(source)?;
-                }
+                3..64 | 128..=134 => skip(source)?,
+                PACKED_STOP => skip_stop(source)?,
+                PACKED_QUANTITY => skip_quantity(source).map(drop)?,
+                PACKED_STOPS => skip_stops(source)?,
                 65..=68 => {
                     source.long()?;
                 }

@@ -101,6 +101,8 @@ struct Live {
 pub struct Judged {
     /// Index behind the last record that was judged.
     at: usize,
+    /// Key of the lent entity that the next one is about, if it may be taken back.
+    wanted: Option<String>,
     /// Their rows of the ledger, encoded.
     rows: Py<PyBytes>,
     /// Disposition, reason and append time of each.
@@ -123,7 +125,8 @@ pub struct Store {
     stored: FxHashMap<Text, Stored>,
     live: FxHashMap<Text, Live>,
     opened: VecDeque<Text>,
-    lent: FxHashSet<Text>,
+    /// What Python has opened, and whether it can't be taken back.
+    lent: FxHashMap<Text, bool>,
     /// By which policy live entities were read.
     policy: usize,
     headers: FxHashMap<(Text, Text), Py<PyAny>>,
@@ -138,7 +141,7 @@ impl Store {
             stored: FxHashMap::default(),
             live: FxHashMap::default(),
             opened: VecDeque::new(),
-            lent: FxHashSet::default(),
+            lent: FxHashMap::default(),
             policy: 0,
             headers: FxHashMap::default(),
         }
@@ -172,11 +175,35 @@ impl Store {
         if changed || known { Ok(()) } else { Err(PyKeyError::new_err(key.to_owned())) }
     }
 
-    /// Leave an entity to Python until the block is written.
+    /// Leave an entity to Python until the block is written or it is taken back.
     fn lend(&mut self, key: &str) {
-        if !self.lent.contains(key) {
-            self.lent.insert(key.into());
+        if !self.lent.contains_key(key) {
+            self.lent.insert(key.into(), false);
         }
+    }
+
+    /// Take back an entity that was lent.
+    ///
+    /// Args:
+    ///     value: its state, if Python has changed it.
+    ///     told: whether its story has changed since the last block.
+    ///
+    /// Returns:
+    ///     Whether it is plain still; otherwise it stays lent.
+    fn take_back(&mut self, tables: &Tables, key: &str, value: Option<&[u8]>, told: bool) -> bool {
+        if let Some(value) = value {
+            let Ok(entity) = Entity::read(&tables.policy, key, value) else {
+                self.lent.insert(key.into(), true);
+                return false;
+            };
+            let live = Live { entity: Some(entity), touched: true, told };
+            if self.live.insert(key.into(), live).is_none() {
+                self.opened.push_back(key.into());
+                OPEN.fetch_add(1, Relaxed);
+            }
+        }
+        self.lent.remove(key);
+        true
     }
 
     /// An entity's state as it is now.
@@ -240,6 +267,7 @@ impl Store {
             batch.records[first..last].iter().map_while(|taken| Some(taken.value.as_ref()?.as_bytes(py)));
         let values: Vec<&[u8]> = values.collect();
         let taken = batch.records[first..last].iter().zip(values);
+        let mut wanted = None;
         let (rows, done) = py.detach(|| {
             let mut rows = Vec::with_capacity(1 << 14);
             let mut done = Vec::new();
@@ -254,7 +282,7 @@ impl Store {
                     seq: seq + done.len() as i64,
                 };
                 let Ok(platform) = trust.allows(body.platform) else { break };
-                let Ok((key, outcome)) = self.judge_one(&setting, &body, &record) else { break };
+                let Ok((key, outcome)) = self.judge_one(&setting, &body, &record, &mut wanted) else { break };
                 trust.count(platform);
                 judge::row(&mut rows, inputs[usize::from(taken.topic)], &record, &key, &body, &outcome);
                 done.push(self.note(key, &record, outcome));
@@ -262,7 +290,7 @@ impl Store {
             (rows, done)
         });
         trust.write(counts)?;
-        self.tell(py, writing, first, &rows, &done)
+        self.tell(py, writing, first, &rows, &done, wanted)
     }
 
     /// The status record of each entity; None: it is lent, or not known here.
@@ -325,11 +353,18 @@ impl Store {
         (key, born)
     }
 
-    fn judge_one(&mut self, setting: &Setting, body: &Body, record: &Record) -> Plainly<(String, Outcome)> {
+    fn judge_one(
+        &mut self,
+        setting: &Setting,
+        body: &Body,
+        record: &Record,
+        wanted: &mut Option<String>,
+    ) -> Plainly<(String, Outcome)> {
         let policy = setting.policy;
         let (platform, tenant) = judge::speaker(policy, record.topic, body)?;
         let key = judge::key_of(platform, tenant, body)?;
-        if self.lent.contains(&*key) {
+        if let Some(kept) = self.lent.get(&key) {
+            *wanted = Some(key).filter(|_| !kept);
             return Err(Unusual);
         }
         if !self.live.contains_key(&*key) {
@@ -389,6 +424,7 @@ impl Store {
         first: usize,
         rows: &[u8],
         done: &[Done],
+        wanted: Option<String>,
     ) -> PyResult<Judged> {
         let list = || PyList::empty(py);
         let (verdicts, approved, received, links) = (list(), list(), list(), list());
@@ -432,6 +468,7 @@ impl Store {
         }
         Ok(Judged {
             at: first + done.len(),
+            wanted,
             rows: PyBytes::new(py, rows).unbind(),
             verdicts: verdicts.unbind(),
             approved: approved.unbind(),

@@ -537,6 +537,7 @@ def encode_with(
     """
     out = BytesWriter()
     out.write(head)
+    written: list[bytes] = []
     for at in range(node.size):
         name = node.names[at]
         if name != field:
@@ -544,7 +545,8 @@ def encode_with(
             continue
         if count:
             write_long(out, count)
-            for item in items:
-                out.write(item)
+            written = [out.getvalue(), *items]
+            out = BytesWriter()
         out.append(0)
-    return out.getvalue()
+    written.append(out.getvalue())
+    return b"".join(written)

@@ -22,6 +22,7 @@ from pipeline.governance.entity import (
 from pipeline.governance.occurrence import NO_STOP
 
 STATE_VERSION: Final = 2
+_CONTENT_PARTS: Final = 7
 _FIELDS_OF_VERSION_1: Final = 19
 _UNSAID: Final[tuple[Any, ...]] = (None, "UNRECOGNISED", [], {})
 NOT_KEPT: Final = frozenset({"attributes", "account", "entity_type", "entity_id"})
@@ -146,6 +147,14 @@ def load_field(name: str, plain: Any) -> Any:
     return plain
 
 
+def load_content(plain: list[Any] | None) -> list[Any] | None:
+    """What was said besides the time; early state didn't know yet that it could be shipments."""
+    if plain is None:
+        return None
+    *parts, site = plain
+    return [*parts, *[None] * (_CONTENT_PARTS - len(plain)), site]
+
+
 def _dump_plan(plan: Plan) -> list[Any]:
     stops = [[_dump_stop(item.stop), item.place] for item in plan.stops]
     return [plan.occurred, plan.order, stops, plan.stands]
@@ -184,12 +193,13 @@ def _load_occurrence(entity: Entity, row: list[Any]) -> Occurrence:
         occurrence.occurred,
         occurrence.precision,
         occurrence.published,
-        occurrence.content,
+        content,
         occurrence.claim_seq,
         occurrence.claim_id,
         occurrence.seq,
         voices,
     ) = row[2:]
+    occurrence.content = load_content(content)
     for plain in voices:
         spoken = _load_spoken(plain)
         occurrence.spoken.setdefault(spoken.claim.body["platform"], []).append(spoken)
@@ -199,7 +209,7 @@ def _load_occurrence(entity: Entity, row: list[Any]) -> Occurrence:
 def _load_spoken(plain: list[Any]) -> Spoken:
     claim, subject, written, region, place, content, first, order, barrier, target, *rest = plain
     spoken = Spoken(_load_claim(claim), written, region, place)
-    spoken.content = content
+    spoken.content = load_content(content)
     if subject is not None:
         spoken.subject = _body(subject)
     if first is not None:

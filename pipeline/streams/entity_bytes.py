@@ -2,7 +2,9 @@
 
 What every record of an entity needs is written field by field; the claims of an occurrence are a
 sealed part, which is read when somebody asks for them: most never do. What few entities have is
-JSON. Numbers and texts are written as Avro writes them. Must never drop a field that
+JSON. Numbers are written as Avro writes them. A text is its length and one more, and its bytes; one
+of `WORDS` is its place there, below 0; a UUID is -1 and its 16 bytes; 0 is no text. Version 3, which
+this reads as well, had neither words nor UUIDs, and more JSON. Must never drop a field that
 `entity_codec` keeps, which reads what earlier versions wrote.
 """
 
@@ -15,11 +17,33 @@ from librt.strings import BytesWriter
 from mypy_extensions import u8
 
 from pipeline.contract.canonical import Source, UnusualError, read_bytes, read_long, write_long
+from pipeline.contract.names import raw_topic
 from pipeline.governance import entity_codec
 from pipeline.governance.claims import Claim, Order, Origin, Raw, RawEvent, raw_event
 from pipeline.governance.entity import NO_ORDER, Entity, Occurrence, Sealed, Spoken
 
-STATE_VERSION: Final = 3
+STATE_VERSION: Final = 4
+_VERSION_OF_JSON: Final = 3
+WORDS: Final = tuple(
+    "ACTUAL SECOND AUTHORITATIVE ASSERT approved owner_spoke MINUTE MILLISECOND DAY ESTIMATED PLANNED"
+    " REQUESTED UNRECOGNISED PROVISIONAL CONFIRM CORRECT RETRACT overruled agrees_with_owner"
+    " differs_from_owner not_owner held awaiting_owner corroborated provisional owner_silent confirmed"
+    " corrected retracted owner_corrected stale PICKUP TRANSIT DELIVERY EA DELTA CUMULATIVE PARTIAL"
+    " COMPLETE order.released order.changed order.cancelled pick.confirmed pack.confirmed"
+    " shipment.tendered carrier.accepted pickup.arrived goods.issued departed in_transit.arrived"
+    " in_transit.departed delivery.arrived delivered pod.received eta.updated shipped in_transit"
+    " at_delivery at_pickup released picked packed accepted tendered goods_issued"
+    " estimate_updated region_unresolved stop_unresolved awaiting_predecessor uncorrelated"
+    " shipment.cancelled carrier.declined partially_delivered picking NA EU charge.posted"
+    " delivery.promised delivery.refused exception.raised exception.resolved inventory.confirmed"
+    " inventory.moved invoice.approved position.reported shipment.changed".split()
+)
+"""Texts that state has often, the first 63 of them in one byte. Their places are stored: new ones
+come last, and raise the version."""
+_PLACES: Final = {word: -2 - place for place, word in enumerate(WORDS)}
+_UUID: Final = -1
+_UUID_CHARACTERS: Final = 36
+_STOP: Final = ("number", "role", "location", "name", "city", "subdivision", "country")
 _TEXTS: Final = (
     "event_id",
     "platform",
@@ -43,12 +67,20 @@ _LISTS: Final = ("stop", "reference", "quantity", "orders", "stops", "references
 last, and raise the version."""
 _FIRST_NUMBER: Final = 64
 _FIRST_LIST: Final = 128
+_PACKED_STOP: Final = 192
+_PACKED_QUANTITY: Final = 193
+_PACKED_STOPS: Final = 194
 KEPT: Final = {
     first + place: name
     for first, fields in ((1, _TEXTS), (_FIRST_NUMBER, _NUMBERS), (_FIRST_LIST, _LISTS))
     for place, name in enumerate(fields)
-}
+} | {_PACKED_STOP: "stop", _PACKED_QUANTITY: "quantity", _PACKED_STOPS: "stops"}
 """Fields of a claim by the place under which they are stored."""
+_WRITTEN: Final = tuple(
+    (place, name)
+    for place, name in KEPT.items()
+    if place >= _PACKED_STOP or name not in {"stop", "quantity", "stops"}
+)
 _SILENT: Final = cast("dict[str, Any]", raw_event())
 
 
@@ -111,7 +143,7 @@ def load(key: str, value: bytes, begin: int) -> Entity:
         ValueError: it was written by a newer Milepost.
 
     """
-    if value[begin] != STATE_VERSION:
+    if value[begin] not in {STATE_VERSION, _VERSION_OF_JSON}:
         raise ValueError(
             f"state of {key} has version {value[begin]}, this Milepost reads up to {STATE_VERSION}"
         )
@@ -159,7 +191,7 @@ def _seal(occurrence: Occurrence) -> Claims:
     write_long(out, occurrence.occurred)
     _text(out, occurrence.precision)
     write_long(out, occurrence.published)
-    _json(out, occurrence.content)
+    _content(out, occurrence.content)
     write_long(out, occurrence.claim_seq)
     _text(out, occurrence.claim_id)
     write_long(out, occurrence.seq)
@@ -182,9 +214,7 @@ def _read_occurrence(whole: Source, entity: Entity) -> None:
     event_type, discriminator = _said(source), _said(source)
     at = source.at
     source.at = at + 16
-    digits = written[at : at + 16].hex()
-    identity = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-    occurrence = Occurrence(event_type, discriminator, identity)
+    occurrence = Occurrence(event_type, discriminator, _uuid(written[at : at + 16]))
     occurrence.revision = read_long(source)
     occurrence.stands = read_long(source) != 0
     occurrence.platform = _said(source)
@@ -193,7 +223,7 @@ def _read_occurrence(whole: Source, entity: Entity) -> None:
     occurrence.occurred = read_long(source)
     occurrence.precision = _said(source)
     occurrence.published = read_long(source)
-    occurrence.content = _read_json(source)
+    occurrence.content = _read_content(source)
     occurrence.claim_seq = read_long(source)
     occurrence.claim_id = _said(source)
     occurrence.seq = read_long(source)
@@ -215,7 +245,7 @@ def _write_spoken(out: BytesWriter, spoken: Spoken) -> None:
     _text(out, spoken.written)
     _text(out, spoken.region)
     _text(out, spoken.place)
-    _json(out, spoken.content)
+    _content(out, spoken.content)
     write_long(out, spoken.first_received - claim.origin.received)
     _order(out, None if spoken.order == claim.order else spoken.order)
     _order(out, None if spoken.barrier == NO_ORDER else spoken.barrier)
@@ -241,7 +271,7 @@ def _read_spoken(source: Source) -> Spoken:
     spoken = Spoken(claim, written, region, place)
     if subject is not None:
         spoken.subject = subject
-    spoken.content = _read_json(source)
+    spoken.content = _read_content(source)
     spoken.first_received = claim.origin.received + read_long(source)
     order = _read_order(source)
     if order is not None:
@@ -268,7 +298,8 @@ def _read_spoken(source: Source) -> Spoken:
 def _write_claim(out: BytesWriter, claim: Claim) -> None:
     _write_body(out, claim.body)
     origin = claim.origin
-    _text(out, origin.topic)
+    usual = origin.topic == raw_topic(claim.body["platform"])
+    _text(out, None if usual else origin.topic)
     write_long(out, origin.partition)
     write_long(out, origin.offset)
     write_long(out, origin.received)
@@ -294,7 +325,8 @@ def _read_claim(source: Source) -> Claim:
     body = _read_body(source)
     if body is None:
         raise UnusualError
-    topic = _said(source)
+    named = _read_text(source)
+    topic = raw_topic(body["platform"]) if named is None else named
     partition, offset, received = read_long(source), read_long(source), read_long(source)
     seq = read_long(source)
     digest, tenant = read_bytes(source), _said(source)
@@ -318,7 +350,7 @@ def _write_body(out: BytesWriter, body: RawEvent | None) -> None:
         out.append(255)
         return
     record = cast("dict[str, Any]", body)
-    for place, name in KEPT.items():
+    for place, name in _WRITTEN:
         value = record[name]
         if value is None or value == _SILENT[name]:
             continue
@@ -327,6 +359,12 @@ def _write_body(out: BytesWriter, body: RawEvent | None) -> None:
             _text(out, value)
         elif place < _FIRST_LIST:
             write_long(out, value)
+        elif place == _PACKED_STOP:
+            _stop(out, value)
+        elif place == _PACKED_QUANTITY:
+            _quantity(out, value)
+        elif place == _PACKED_STOPS:
+            _stops(out, value)
         else:
             _json(out, entity_codec.dump_field(name, value))
     out.append(0)
@@ -346,11 +384,118 @@ def _read_body(source: Source) -> RawEvent | None:
             record[name] = _read_text(source)
         elif place < _FIRST_LIST:
             record[name] = int(read_long(source))
+        elif place == _PACKED_STOP:
+            record[name] = _read_stop(source)
+        elif place == _PACKED_QUANTITY:
+            record[name] = _read_quantity(source)
+        elif place == _PACKED_STOPS:
+            record[name] = _read_stops(source)
         else:
             record[name] = entity_codec.load_field(name, _read_json(source))
         place = data[source.at]
         source.at += 1
     return body
+
+
+def _stop(out: BytesWriter, stop: Any) -> None:
+    """Which fields it has, one bit each, and these."""
+    mask = 0
+    for place, name in enumerate(_STOP):
+        if stop[name] is not None:
+            mask |= 1 << place
+    out.append(u8(mask))
+    for name in _STOP:
+        if name == "number":
+            if mask & 1:
+                write_long(out, stop[name])
+        elif stop[name] is not None:
+            _text(out, stop[name])
+
+
+def _read_stop(source: Source) -> Any:
+    mask: int = source.data[source.at]
+    source.at += 1
+    stop: dict[str, Any] = {}
+    for place, name in enumerate(_STOP):
+        if not mask >> place & 1:
+            stop[name] = None
+        elif place:
+            stop[name] = _said(source)
+        else:
+            stop[name] = int(read_long(source))
+    return stop
+
+
+def _stops(out: BytesWriter, stops: Any) -> None:
+    write_long(out, len(stops))
+    for stop in stops:
+        _stop(out, stop)
+
+
+def _read_stops(source: Source) -> list[Any]:
+    return [_read_stop(source) for _ in range(read_long(source))]
+
+
+def _quantity(out: BytesWriter, quantity: Any) -> None:
+    write_long(out, quantity["value"])
+    _text(out, quantity["unit"])
+    _text(out, quantity["basis"])
+    _text(out, quantity["completeness"])
+
+
+def _read_quantity(source: Source) -> Any:
+    return {
+        "value": int(read_long(source)),
+        "unit": _said(source),
+        "basis": _said(source),
+        "completeness": _said(source),
+    }
+
+
+def _content(out: BytesWriter, content: list[Any] | None) -> None:
+    """Which of its parts there are, one bit each, below 0, and these."""
+    mask = 0
+    for place, part in enumerate(content or ()):
+        if part is not None:
+            mask |= 1 << place
+    write_long(out, -mask)
+    if content is None or not mask:
+        return
+    quantity, amount, currency, orders, stops, shipments, site = content
+    if quantity is not None:
+        _quantity(out, quantity)
+    if amount is not None:
+        write_long(out, amount)
+    if currency is not None:
+        _text(out, currency)
+    if orders is not None:
+        _list(out, orders)
+    if stops is not None:
+        _stops(out, stops)
+    if shipments is not None:
+        _list(out, shipments)
+    if site is not None:
+        _text(out, site)
+
+
+def _read_content(source: Source) -> list[Any] | None:
+    size = read_long(source)
+    if size > 0:
+        at = source.at
+        source.at = at + size - 1
+        return entity_codec.load_content(orjson.loads(source.data[at : at + size - 1]))
+    mask: int = -size
+    if not mask:
+        return None
+    return [
+        _read_quantity(source) if mask & 1 else None,
+        int(read_long(source)) if mask & 2 else None,
+        _said(source) if mask & 4 else None,
+        _read_list(source) if mask & 8 else None,
+        _read_stops(source) if mask & 16 else None,
+        _read_list(source) if mask & 32 else None,
+        _said(source) if mask & 64 else None,
+    ]
 
 
 def _bytes(out: BytesWriter, value: bytes | None) -> None:
@@ -372,17 +517,53 @@ def _read_optional(source: Source) -> bytes | None:
 
 
 def _text(out: BytesWriter, value: str | None) -> None:
-    _bytes(out, None if value is None else value.encode("utf-8"))
+    if value is None:
+        out.append(0)
+        return
+    place = _PLACES.get(value)
+    if place is not None:
+        write_long(out, place)
+        return
+    packed = _packed(value)
+    if packed is not None:
+        write_long(out, _UUID)
+        out.write(packed)
+        return
+    _bytes(out, value.encode("utf-8"))
 
 
 def _read_text(source: Source) -> str | None:
-    written = _read_optional(source)
-    return None if written is None else written.decode("utf-8")
+    size = read_long(source)
+    if size == 0:
+        return None
+    at = source.at
+    if size > 0:
+        source.at = at + size - 1
+        return source.data[at : at + size - 1].decode("utf-8")
+    if size == _UUID:
+        source.at = at + 16
+        return _uuid(source.data[at : at + 16])
+    return WORDS[-2 - size]
 
 
 def _said(source: Source) -> str:
-    written = _read_optional(source)
-    return "" if written is None else written.decode("utf-8")
+    return _read_text(source) or ""
+
+
+def _packed(text: str) -> bytes | None:
+    """The bytes of a UUID in its usual form; None: it is something else."""
+    if len(text) != _UUID_CHARACTERS or text[8] != "-":
+        return None
+    try:
+        packed = bytes.fromhex(text.replace("-", ""))
+    except ValueError:
+        return None
+    return packed if len(packed) == 16 and _uuid(packed) == text else None
+
+
+def _uuid(packed: bytes) -> str:
+    digits = packed.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _number(out: BytesWriter, value: int | None) -> None:

@@ -17,6 +17,7 @@ from pipeline.governance import entity_codec
 from pipeline.governance.clock import Clock
 from pipeline.governance.entity import Entity
 from pipeline.governance.ledger import MODULUS, approved_digest, state_digest
+from pipeline.governance.settlement import Work
 from pipeline.governance.trust import Trust
 from pipeline.native import PLAIN
 from pipeline.streams import entity_bytes
@@ -193,12 +194,7 @@ class PartitionState:
 
         """
         name, key = entity.key, entity.key.encode()
-        deadline = self.schedule(entity)
-        value = None
-        if not entity.is_blank():
-            active = -entity.active if entity.forgotten else entity.active
-            packed = _HEAD.pack(_NONE if deadline is None else deadline, active)
-            value = packed + entity_bytes.dump(entity)
+        value = self._encoded(entity)
         before = self._stored.get(name)
         self.digest = state_digest(self.digest, key, before, value)
         self.stored_bytes += len(value or b"") - len(before or b"")
@@ -211,6 +207,35 @@ class PartitionState:
             if before is None:
                 self.ask(name, entity.active)
         return key, value
+
+    def _encoded(self, entity: Entity) -> bytes | None:
+        deadline = self.schedule(entity)
+        if entity.is_blank():
+            return None
+        active = -entity.active if entity.forgotten else entity.active
+        head = _HEAD.pack(_NONE if deadline is None else deadline, active)
+        return head + entity_bytes.dump(entity)
+
+    def give_back(self, tables: Any, key: str, work: Work) -> bool:
+        """Let the plain path go on with an entity that was opened here, if it can read it.
+
+        Args:
+            tables: the bundle as the plain path reads it.
+            key: the entity's.
+            work: knows what was changed here.
+
+        """
+        entity, value = work.touched.get(key), None
+        if entity is not None:
+            value = self._encoded(entity)
+            if value is None:
+                return False
+        if not self.plain.take_back(tables, key, value, key in work.told):
+            return False
+        self._opened.pop(key, None)
+        if entity is not None:
+            work.touched[key] = None
+        return True
 
     def save_plainly(self, keys: list[str]) -> dict[str, tuple[bytes, bytes, int | None]]:
         """Encode entities that the plain path has changed.

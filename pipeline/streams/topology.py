@@ -272,8 +272,12 @@ def _judge(
     while at < last:
         if taking.rows[at] >= 0 and work.activated and not work.reopening:
             judged = _judge_plainly(surroundings, state, work, taking, (at, last), governed, index)
+            back = judged.wanted is not None and state.give_back(
+                plainly.tables(work.policy), judged.wanted, work
+            )
             if judged.at > at:
                 rows.append(judged.rows)
+            if judged.at > at or back:
                 at = judged.at
                 continue
         item = taking.decoded[at]

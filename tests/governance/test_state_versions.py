@@ -19,7 +19,7 @@ from pipeline.streams.entity_bytes import dump, load
 from pipeline.streams.state import PartitionState
 from pipeline.testing.driver import TopologyDriver
 
-VERSIONS = ("v1", "v2", "v3")
+VERSIONS = ("v1", "v2", "v3", "v4")
 """Changelogs of one partition, `state-VERSION.jsonl`, as each version left it: a tender, deputies,
 a charge, a retraction, and a claim that waits. One entry a line: key and value, in base64."""
 STOPPED_MS = START_MS + 5 * HOUR_MS + 600_000

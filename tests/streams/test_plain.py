@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import uuid
 
 import pytest
 
@@ -13,7 +14,7 @@ from pipeline.contract.policy_tables import compile_policy
 from pipeline.governance.claims import raw_event
 from pipeline.governance.identity import entity_key
 from pipeline.native import PLAIN, PLAIN_BECAUSE
-from pipeline.streams import state
+from pipeline.streams import entity_bytes, state
 from pipeline.testing.driver import SCHEMA_IDS, TopologyDriver
 
 needs_plain = pytest.mark.skipif(PLAIN is None, reason=f"no plain path: {PLAIN_BECAUSE}")
@@ -80,17 +81,23 @@ class Traffic:
                 code = "SHIPPED" if deputy == "tms-eu" else "GI"
                 said = {"platform": deputy, "native_status": code, "account": None}
                 self.told.append(event)
-                return raw_event(**event | said, event_id=f"d{chance.randrange(10**9)}")
+                return raw_event(**event | said, event_id=self.new_id())
             entity.told += 1
             if entity.told == len(entity.story):
                 self.crowd[place] = workload.Entity(1_000 + len(self.sent), chance, 0)
             if "stops" in event and chance.random() < 0.5:
                 event["orders"] = [f"8{chance.randrange(24):09d}"]
-        event["event_id"] = f"e{chance.randrange(10**9)}"
+        event["event_id"] = self.new_id()
         self.told.append(event)
         if chance.random() < self.strange:
             event = event | self.rare()
         return raw_event(**event)
+
+    def new_id(self):
+        """An event id in one of the forms that platforms choose."""
+        number = self.chance.getrandbits(128)
+        found = str(uuid.UUID(int=number))
+        return self.chance.choice((found, found.upper(), f"{{{found}}}", f"e{number % 10**9}"))
 
     def other(self):
         """Who else might say it, of when, of where."""
@@ -194,3 +201,74 @@ def test_numbers_at_the_end_of_their_range_are_what_the_law_takes_them_for(numbe
     plainly = governed(records, 1)
     monkeypatch.setattr(state, "PLAIN", None)
     assert written(plainly) == written(governed(records, 1))
+
+
+@needs_plain
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0f8fad5b-d9cb-469f-a165-70867728950e", "0F8FAD5B-D9CB-469F-A165-70867728950E",
+        "0f8fad5bd9cb469fa16570867728950e", "0f8fad5b-d9cb-469f-a165-70867728950",
+        "0f8fad5b-d9cb-469f-a165 70867728950e", "0f8fad5b-d9cb-469f-a165-7086772895é",
+        "0f8fad5b-d9cb-469f-a16-570867728950e", "ACTUAL", "owner_spoke", "shipment.changed", "actual",
+        "", "x", "x" * 62, "x" * 63, "é" * 31,
+    ],
+)  # fmt: skip
+def test_words_and_uuids_come_back_as_they_were(text, monkeypatch):
+    event = raw_event(
+        event_id=text or "e1", platform="wms-3pl", account="ACME-3PL", entity_type="order",
+        entity_id="80001", native_status="PICK", classifier="ACTUAL", occurred=NOW - HOUR,
+        occurred_precision="SECOND", document=text or "D-1", remark=text,
+        stop=EMPTY | {"location": text, "number": 7},
+    )  # fmt: skip
+    value = codec.encode(dict(event), codec.committed("raw-event"), SCHEMA_IDS["raw-event"])
+    records = [(names.raw_topic("wms-3pl"), b"acme/order/80001", value, None)]
+    driver = governed(records, 1)
+    (entity,) = (found for s in driver.states for found in s.entities())
+    (occurrence,) = entity.occurrences.values()
+    (spoken,) = occurrence.voices()
+    for name in ("event_id", "document", "remark", "stop"):
+        assert spoken.claim.body[name] == event[name]
+    monkeypatch.setattr(state, "PLAIN", None)
+    assert written(driver) == written(governed(records, 1))
+
+
+@needs_plain
+def test_the_plain_path_knows_the_same_words():
+    assert tuple(PLAIN.WORDS) == entity_bytes.WORDS
+    assert len(set(entity_bytes.WORDS)) == len(entity_bytes.WORDS)
+
+
+@needs_plain
+def test_what_the_law_has_changed_is_taken_back_within_the_block():
+    """A damaged record with its key marks an entity; what follows in the batch is plain again."""
+    crowd = Traffic(3, 0.0)
+    records = [record for record in crowd.records(120) if record[1] == crowd.sent[0][1]]
+    topic, key, value, headers = records[0]
+    driver = TopologyDriver([POLICY], 1, start_ms=NOW)
+    driver.advance(1_000)
+    (found,) = driver.states
+    judged = []
+
+    class Watched:
+        """Notes how many records each run of the plain path judges."""
+
+        def judge(self, *given):
+            result = store.judge(*given)
+            judged.append(result.at - given[3])
+            return result
+
+        def __getattr__(self, name):
+            return getattr(store, name)
+
+        def __contains__(self, name):
+            return name in store
+
+    store, found.plain = found.plain, Watched()
+    driver.stop()
+    for sent in (value, value[:-3], *(record[2] for record in records[1:])):
+        driver.pipe_bytes(topic, key, sent, headers)
+    driver.start(fresh=False)
+    assert len(records) > 2
+    assert judged == [1, 0, len(records) - 1]
+    assert len([output for output in driver.outputs if output.topic == names.DEAD_LETTER]) == 1
