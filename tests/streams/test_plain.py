@@ -266,9 +266,8 @@ def test_what_the_law_has_changed_is_taken_back_within_the_block():
 
     store, found.plain = found.plain, Watched()
     driver.stop()
-    for sent in (value, value[:-3], *(record[2] for record in records[1:])):
+    for sent in (value, value[:-3], *(record[2] for record in records[1:4])):
         driver.pipe_bytes(topic, key, sent, headers)
     driver.start(fresh=False)
-    assert len(records) > 2
-    assert judged == [1, 0, len(records) - 1]
+    assert judged == [1, 0, 3]
     assert len([output for output in driver.outputs if output.topic == names.DEAD_LETTER]) == 1
