@@ -131,6 +131,7 @@ pub struct Voice {
     pub received: i64,
     pub first_received: i64,
     pub region: Option<Text>,
+    pub place: Option<Text>,
     /// When the record says it happened, and what is taken for it.
     pub claim_occurred: i64,
     pub occurred: i64,
@@ -307,7 +308,7 @@ impl Voice {
         }
         raw::skip(source)?; // written
         let region = raw::kept(source)?.map(Text::from);
-        raw::skip(source)?; // place
+        let here = raw::kept(source)?.map(Text::from);
         raw::kept_content(source)?;
         let first_received = received + source.long()?;
         read_order(source)?; // order
@@ -344,6 +345,7 @@ impl Voice {
             received,
             first_received,
             region,
+            place: here,
             claim_occurred: body.occurred,
             occurred,
             precision,
@@ -608,15 +610,18 @@ impl Entity {
         self.rare = Some(out);
     }
 
-    /// Whether a plan, an occurrence that nothing stands of yet, is the first that is said of it.
-    pub fn may_plan(&self, found: Option<usize>) -> bool {
-        let alone = match (found, self.occurrences.as_slice()) {
+    /// Whether a plan, an occurrence that nothing stands of yet, is the first thing that is said.
+    pub fn is_fresh(&self, found: Option<usize>) -> bool {
+        match (found, self.occurrences.as_slice()) {
             (None, []) => true,
             (Some(_), [only]) => only.revision == 0,
             _ => false,
-        };
-        alone
-            && self.plans.is_empty()
+        }
+    }
+
+    /// Whether no plan has been said yet, and nothing by others that a plan would change.
+    pub fn may_plan(&self) -> bool {
+        self.plans.is_empty()
             && self.linked.is_empty()
             && self.references.is_empty()
             && self.orders.is_empty()

@@ -7,13 +7,13 @@
 use crate::avro;
 use crate::avro::{Plainly, Unusual};
 use crate::conflict::{decide, differs, moves, publishes, refine};
-use crate::entity::{Entity, Occurrence, Voice};
+use crate::entity::{self, Entity, Occurrence, Voice};
 use crate::identity;
 use crate::json::is_simple;
-use crate::placement::{Placed, locate};
+use crate::placement::{Placed, locate, locate_again};
 use crate::policy::{Platform, Policy, Text};
-use crate::publication::{may_publish, publish, tell, tells};
-use crate::raw::{self, Body, PRECISIONS};
+use crate::publication::{may_publish, publish, take_plan, tell, tells};
+use crate::raw::{self, Body, PRECISIONS, Told};
 
 /// What a run of claims is judged by.
 pub struct Setting<'a> {
@@ -147,8 +147,13 @@ pub fn judge(
         return Err(Unusual);
     }
     let found = entity.find(&placed.kind.name, &placed.tag);
-    if placed.kind.sets_plan && !entity.may_plan(found) {
-        return Err(Unusual);
+    if placed.kind.sets_plan {
+        if !entity.may_plan() {
+            return Err(Unusual);
+        }
+        if !entity.is_fresh(found) {
+            changes_nothing(setting, entity, platform, &placed, body, record)?;
+        }
     }
     let mut voices = match found {
         None => Vec::new(),
@@ -221,6 +226,56 @@ pub fn judge(
     Ok(outcome)
 }
 
+/// See that a first plan, which comes after other claims, moves none of these.
+fn changes_nothing(
+    setting: &Setting,
+    entity: &mut Entity,
+    platform: &Platform,
+    placed: &Placed,
+    body: &Body,
+    record: &Record,
+) -> Plainly<()> {
+    let before = (entity.start, entity.region.clone());
+    take_plan(setting.policy, entity, platform, placed, body, record);
+    let stay = entity.occurrences.iter().try_for_each(|occurrence| stays(setting, entity, occurrence));
+    entity.plans.clear();
+    (entity.start, entity.region) = before;
+    stay
+}
+
+/// See that all that is said of an occurrence would be judged again as it was.
+fn stays(setting: &Setting, entity: &Entity, occurrence: &Occurrence) -> Plainly<()> {
+    let policy = setting.policy;
+    let kind = policy.kind(occurrence.kind).filter(|kind| !kind.sets_plan).ok_or(Unusual)?;
+    let voices = occurrence.voices()?;
+    for voice in &voices {
+        let told = Told::read(&voice.front)?;
+        let platform = policy.platforms.get(&*voice.platform).ok_or(Unusual)?;
+        let placed = locate_again(policy, entity, platform, &told.body()?, voice.received)?;
+        let same = placed.kind.name == kind.name
+            && placed.tag == occurrence.discriminator
+            && placed.region == voice.region
+            && placed.place == voice.place;
+        if !same {
+            return Err(Unusual);
+        }
+    }
+    let judgement = decide(setting, entity, Some(occurrence), kind, &voices)?;
+    let decided = judgement.fates.iter().all(|fate| {
+        let voice = &voices[fate.at];
+        !differs(voice, fate) && voice.deadline == fate.deadline
+    });
+    let stands = match judgement.owner {
+        None => !occurrence.stands,
+        Some((owner, _)) => {
+            occurrence.stands
+                && occurrence.assurance == entity::AUTHORITATIVE
+                && voices[owner].seq == occurrence.claim_seq
+        }
+    };
+    if decided && stands && judgement.fates.len() == voices.len() { Ok(()) } else { Err(Unusual) }
+}
+
 /// Whether the entity is to be forgotten before anything is said of it.
 fn is_silent_for_long(setting: &Setting, entity: &Entity) -> bool {
     let lasts = setting.policy.horizons_ms.get(&entity.tenant).copied().unwrap_or(0);
@@ -267,6 +322,7 @@ fn voice_of(setting: &Setting, entity: &Entity, placed: &Placed, body: &Body, re
         received: record.received,
         first_received: record.received,
         region: placed.region.clone(),
+        place: placed.place.clone(),
         claim_occurred: body.occurred,
         occurred: body.occurred,
         precision: body.precision,

@@ -38,7 +38,19 @@ pub fn locate<'p>(
     body: &Body,
     record: &Record,
 ) -> Plainly<Placed<'p>> {
-    let policy = setting.policy;
+    let mut placed = locate_again(setting.policy, entity, platform, body, record.received)?;
+    placed.clock_ahead = plausible(setting, entity, platform, placed.kind, body, record)?;
+    Ok(placed)
+}
+
+/// Find the place of a claim, however plausible it is.
+pub fn locate_again<'p>(
+    policy: &'p Policy,
+    entity: &Entity,
+    platform: &Platform,
+    body: &Body,
+    received: i64,
+) -> Plainly<Placed<'p>> {
     let folds = body.stop.iter().chain(&body.stops).flat_map(|stop| {
         [stop.location, stop.city, stop.subdivision, stop.country, stop.name].into_iter().flatten()
     });
@@ -68,7 +80,6 @@ pub fn locate<'p>(
         _ => None,
     };
     let place = default_place(policy, platform, entity, body, kind, place);
-    let clock_ahead = plausible(setting, entity, platform, kind, body, record)?;
     let tag = discriminator(kind, body, &place)?;
     if is_closed(entity, kind, said, &tag) {
         return Err(Unusual);
@@ -77,7 +88,7 @@ pub fn locate<'p>(
     if region.is_none() && kind.sets_plan && !body.stops.is_empty() {
         region = policy.region_of(body.stops.first(), place.site);
     }
-    authority(policy, entity, kind, region.as_deref(), body.occurred, record.received).ok_or(Unusual)?;
+    authority(policy, entity, kind, region.as_deref(), body.occurred, received).ok_or(Unusual)?;
     Ok(Placed {
         kind,
         tag,
@@ -85,7 +96,7 @@ pub fn locate<'p>(
         region,
         place: place.canonical,
         content: body.content(own.map(|site| &*site.id)),
-        clock_ahead,
+        clock_ahead: false,
     })
 }
 

@@ -83,6 +83,9 @@ pub fn publish(
     entity.received = entity.received.max(record.received);
     if kind.sets_plan {
         take_plan(policy, entity, platform, placed, body, record);
+        if !entity.plans.is_empty() {
+            entity.seal_plans();
+        }
     }
     let rank = entity.rank;
     (entity.rank, entity.status) = entity.progress(policy);
@@ -114,7 +117,7 @@ pub fn publish(
 }
 
 /// Take stops, start and region from an entity's first plan.
-fn take_plan(
+pub fn take_plan(
     policy: &Policy,
     entity: &mut Entity,
     platform: &Platform,
@@ -156,7 +159,6 @@ fn take_plan(
     let recorded = body.recorded.filter(|at| *at <= record.received).unwrap_or(record.received);
     let order = (recorded, record.received, body.sequence.unwrap_or(0), body.event_id.into());
     entity.plans.push(Plan { occurred: body.occurred, order, stops, stands: true });
-    entity.seal_plans();
 }
 
 /// Whether linked entities may have to be told; what other changes would ask for is unusual.

@@ -597,3 +597,89 @@ impl<'a> Kept<'a> {
         }
     }
 }
+
+/// A claim that state keeps, as far as its place depends on it.
+pub struct Told<'a> {
+    /// By their places.
+    texts: [Cow<'a, str>; 16],
+    occurred: i64,
+    stop: Option<KeptStop<'a>>,
+}
+
+impl<'a> Told<'a> {
+    pub fn read(written: &'a [u8]) -> Plainly<Self> {
+        let source = &mut Source::new(written, 0);
+        let mut told = Told { texts: Default::default(), occurred: 0, stop: None };
+        loop {
+            match source.byte()? {
+                0 => return Ok(told),
+                place @ 1..16 => told.texts[usize::from(place)] = said(source)?,
+                64 => told.occurred = source.long()?,
+                65..=68 => drop(source.long()?),
+                129..=134 => skip(source)?,
+                PACKED_STOP => told.stop = Some(read_stop(source)?),
+                PACKED_QUANTITY => drop(skip_quantity(source)?),
+                PACKED_STOPS => skip_stops(source)?,
+                _ => return Err(Unusual),
+            }
+        }
+    }
+
+    /// What it says of itself; without lists and amounts, of which its place does not depend.
+    pub fn body(&self) -> Plainly<Body<'_>> {
+        let text = |place: usize| &*self.texts[place];
+        let optional = |place: usize| Some(text(place)).filter(|text| !text.is_empty());
+        let symbol = |names: &[&str], place: usize| match text(place) {
+            "" => Ok(0),
+            said => names.iter().position(|name| *name == said).ok_or(Unusual),
+        };
+        let stop = self.stop.as_ref().map(|(number, said)| {
+            let [role, location, name, city, subdivision, country] =
+                said.each_ref().map(|text| text.as_deref());
+            Stop { number: *number, role, location, name, city, subdivision, country }
+        });
+        Ok(Body {
+            event_id: text(1),
+            platform: text(2),
+            account: None,
+            entity_type: None,
+            entity_id: "",
+            native_status: text(3),
+            native_reason: optional(4),
+            native_qualifier: optional(5),
+            classifier: symbol(&CLASSIFIERS, 6)?,
+            occurred: self.occurred,
+            precision: symbol(&PRECISIONS, 7)?,
+            offset_minutes: None,
+            recorded: None,
+            sequence: None,
+            stop,
+            leg: optional(8),
+            attempt: optional(9),
+            document: optional(10),
+            warehouse_task: optional(11),
+            quantity: None,
+            amount: None,
+            currency: None,
+            orders: Vec::new(),
+            stops: Vec::new(),
+            shipments: Vec::new(),
+            stated_by: None,
+            remark: None,
+        })
+    }
+}
+
+type KeptStop<'a> = (Option<i32>, [Option<Cow<'a, str>>; 6]);
+
+fn read_stop<'a>(source: &mut Source<'a>) -> Plainly<KeptStop<'a>> {
+    let mask = source.byte()?;
+    let number = if mask & 1 != 0 { Some(source.int()?) } else { None };
+    let mut texts: [Option<Cow<'a, str>>; 6] = Default::default();
+    for (place, text) in texts.iter_mut().enumerate() {
+        if mask >> (place + 1) & 1 != 0 {
+            *text = Some(said(source)?);
+        }
+    }
+    Ok((number, texts))
+}

@@ -175,6 +175,23 @@ def written(driver):
 def test_the_plain_path_writes_what_the_law_writes(seed, strange, monkeypatch):
     """Also what it leaves alone: odd texts, bounds, repeats, damaged bytes, corrections."""
     records = Traffic(seed, strange).records(400)
+    compare(records, seed, monkeypatch)
+
+
+@needs_plain
+@pytest.mark.parametrize("window", [5, 40, 400])
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_order_the_inputs_are_read_in(seed, window, monkeypatch):
+    """Plans come after what they are the plan of, stories begin at their end."""
+    records, chance = Traffic(seed, 0.05).records(400), random.Random(seed)
+    mixed = []
+    for at in range(0, len(records), window):
+        part = records[at : at + window]
+        mixed += chance.sample(part, len(part))
+    compare(mixed, seed, monkeypatch)
+
+
+def compare(records, seed, monkeypatch):
     plainly = governed(records, seed)
     monkeypatch.setattr(state, "PLAIN", None)
     by_law = governed(records, seed)
