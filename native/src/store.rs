@@ -38,10 +38,9 @@ impl Tables {
     }
 }
 
-/// What is written, and with which schema ids; an output is made of a tuple of its fields.
+/// What is written, and with which schema ids.
 #[pyclass(frozen)]
 pub struct Writing {
-    output: Py<PyAny>,
     headers: Py<PyAny>,
     transition: Py<PyAny>,
     approved: Py<PyString>,
@@ -57,7 +56,6 @@ impl Writing {
     #[new]
     #[allow(clippy::too_many_arguments)]
     fn new(
-        output: Py<PyAny>,
         headers: Py<PyAny>,
         transition: Py<PyAny>,
         approved: Py<PyString>,
@@ -67,7 +65,7 @@ impl Writing {
         status_id: u32,
         partitions: u32,
     ) -> Self {
-        Writing { output, headers, transition, approved, approved_id, links, link_id, status_id, partitions }
+        Writing { headers, transition, approved, approved_id, links, link_id, status_id, partitions }
     }
 }
 
@@ -105,7 +103,7 @@ pub struct Judged {
     wanted: Option<String>,
     /// Their rows of the ledger, encoded.
     rows: Py<PyBytes>,
-    /// Disposition, reason and append time of each.
+    /// Dispositions, reasons, and how many of each.
     verdicts: Py<PyList>,
     /// Outputs, each with the append time of its claim.
     approved: Py<PyList>,
@@ -429,10 +427,14 @@ impl Store {
         let list = || PyList::empty(py);
         let (verdicts, approved, received, links) = (list(), list(), list(), list());
         let (transitions, touched, told, deadlines) = (list(), list(), list(), list());
+        let mut counts: Vec<((&str, &str), usize)> = Vec::new();
         for item in done {
             let outcome = &item.outcome;
-            let said = (PyString::intern(py, outcome.disposition), PyString::intern(py, outcome.reason));
-            verdicts.append((said.0, said.1, item.received))?;
+            let verdict = (outcome.disposition, outcome.reason);
+            match counts.iter_mut().find(|(known, _)| *known == verdict) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((verdict, 1)),
+            }
             if item.touched {
                 touched.append(&item.key)?;
             }
@@ -443,14 +445,14 @@ impl Store {
                 let headers = self.headers_of(py, writing, &outcome.event_type, &item.tenant)?;
                 let (name, key) = (&writing.approved, PyBytes::new(py, item.key.as_bytes()));
                 let fields = (name, self.partition, key, PyBytes::new(py, value), headers);
-                approved.append(writing.output.call1(py, (fields,))?)?;
+                approved.append(fields)?;
                 received.append(item.received)?;
             }
             for (target, value) in &outcome.links {
                 let there = identity::partition_of(target.as_bytes(), writing.partitions);
                 let (name, target) = (&writing.links, PyBytes::new(py, target.as_bytes()));
                 let fields = (name, there, target, PyBytes::new(py, value), py.None());
-                links.append(writing.output.call1(py, (fields,))?)?;
+                links.append(fields)?;
             }
             for row in &outcome.transitions {
                 let (words, event_type) = ((&*row.before, row.after), &*row.event_type);
@@ -465,6 +467,9 @@ impl Store {
             if let Some(deadline) = item.deadline {
                 deadlines.append((&item.key, deadline))?;
             }
+        }
+        for ((disposition, reason), count) in counts {
+            verdicts.append((PyString::intern(py, disposition), PyString::intern(py, reason), count))?;
         }
         Ok(Judged {
             at: first + done.len(),

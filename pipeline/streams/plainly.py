@@ -9,7 +9,7 @@ Must never decide what governance would not.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Final
 
 from pipeline.contract import codec, headers, names
@@ -50,12 +50,9 @@ def tables(policy: Policy) -> Any:
 
 
 @lru_cache(_POLICIES_KEPT)
-def writing(
-    output: type[tuple[Any, ...]], approved_id: int, link_id: int, status_id: int, partitions: int
-) -> Any:
-    """What the plain path writes, as which named tuples, and with which schema ids."""
+def writing(approved_id: int, link_id: int, status_id: int, partitions: int) -> Any:
+    """What the plain path writes, and with which schema ids."""
     return PLAIN.Writing(
-        partial(tuple.__new__, output),
         headers.approved,
         Transition,
         names.APPROVED,

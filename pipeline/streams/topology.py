@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from pipeline.contract import codec, headers, names
 from pipeline.contract.codec import Schema
@@ -35,16 +35,8 @@ from pipeline.streams.arriving import (
 from pipeline.streams.state import PartitionState
 
 
-class Output(NamedTuple):
-    """A record to produce."""
-
-    topic: str
-    partition: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes | None]] | None
-
-
+Output = tuple[str, int, bytes | None, bytes | None, headers.Headers | None]
+"""A record to produce: topic, partition, key, value, headers. A bare tuple, as there are many."""
 Place = tuple[str, int, int]
 """Topic, partition and offset of a record."""
 
@@ -95,13 +87,18 @@ class Governed:
 
     outputs: list[Output] = field(default_factory=list)
     changelog: list[tuple[bytes, bytes | None]] = field(default_factory=list)
-    verdicts: list[tuple[str, str, int]] = field(default_factory=list)
-    """Disposition, reason and received time of each input record, for telemetry."""
+    verdicts: dict[tuple[str, str], int] = field(default_factory=dict)
+    """How many input records had each disposition and reason, for telemetry."""
     approved_received: list[int] = field(default_factory=list)
     """Received time of the claim behind each approved record."""
     dead_letters: list[DeadLetter] = field(default_factory=list)
     entities: int = 0
     state_bytes: int = 0
+
+    def count(self, disposition: str, reason: str, records: int) -> None:
+        """Note the verdict on some records."""
+        verdict = disposition, reason
+        self.verdicts[verdict] = self.verdicts.get(verdict, 0) + records
 
 
 def govern(
@@ -288,10 +285,7 @@ def _judge(
         verdict = _take(work, item, state.seq, surroundings.policies)
         decision = _decision(item, verdict, index[item.record.topic])
         rows.append(codec.encode_item(decision, block, "decisions"))
-        received = (
-            item.record.timestamp_ms if item.arrival is None else item.arrival.origin.received
-        )
-        governed.verdicts.append((verdict.disposition, verdict.reason, received))
+        governed.count(verdict.disposition, verdict.reason, 1)
         state.seq += 1
         at += 1
     return rows
@@ -309,7 +303,8 @@ def _judge_plainly(
     """Judge claims until one is not plain."""
     written = _writing(surroundings)
     judged = plainly.judge(work, state.plain, written, taking.batch, span, state.seq, index)
-    governed.verdicts.extend(judged.verdicts)
+    for disposition, reason, count in judged.verdicts:
+        governed.count(disposition, reason, count)
     governed.approved_received.extend(judged.received)
     state.took_plainly(judged.touched, judged.deadlines)
     state.seq += judged.at - span[0]
@@ -319,9 +314,8 @@ def _judge_plainly(
 def _writing(surroundings: Surroundings) -> Any:
     ids = surroundings.ids
     return plainly.writing(
-        Output, ids[names.APPROVED], ids[names.LINKS], ids[names.ENTITY_STATUS],
-        surroundings.partitions,
-    )  # fmt: skip
+        ids[names.APPROVED], ids[names.LINKS], ids[names.ENTITY_STATUS], surroundings.partitions
+    )
 
 
 def _write_block(
@@ -344,7 +338,7 @@ def _write_block(
     state.chain = ledger.chain_hash(value[5:])
     state.block += 1
     name = str(state.partition).encode()
-    governed.outputs.append(Output(names.DECISIONS, state.partition, name, value, None))
+    governed.outputs.append((names.DECISIONS, state.partition, name, value, None))
 
 
 def _first_activation(decoded: list[Decoded]) -> str:
@@ -432,14 +426,14 @@ def _write_outputs(
     approved = codec.committed("approved-milestone")
     values: list[bytes] = []
     for record in work.approved:
-        if isinstance(record, Output):
+        if isinstance(record, tuple):
             outputs.append(record)
-            values.append(cast("bytes", record.value))
+            values.append(record[3])
             continue
         key = _key_of(record)
         value = codec.encode(record, approved, ids[names.APPROVED])
         told = _headers_of(surroundings, record, key, traces)
-        outputs.append(Output(names.APPROVED, own, key, value, told))
+        outputs.append((names.APPROVED, own, key, value, told))
         values.append(value)
         governed.approved_received.append(record["received"])
     state.count_approved(values)
@@ -454,26 +448,26 @@ def _write_outputs(
             work.policy.version,
             surroundings.group,
         )
-        outputs.append(Output(names.DEAD_LETTER, own, letter_key, kept, told))
+        outputs.append((names.DEAD_LETTER, own, letter_key, kept, told))
     for reroute in work.reroutes:
         key = reroute.key.encode()
         target = partition_of(key, surroundings.partitions)
         sent = headers.forwarded(reroute.raw, key, reroute.origin, reroute.hops)
-        outputs.append(Output(names.REKEYED, target, key, reroute.raw.value, sent))
+        outputs.append((names.REKEYED, target, key, reroute.raw.value, sent))
     link = codec.committed("link")
     for record in work.links:
-        if isinstance(record, Output):
+        if isinstance(record, tuple):
             outputs.append(record)
             continue
         key = record["target"].encode()
         value = codec.encode(record, link, ids[names.LINKS])
         target = partition_of(key, surroundings.partitions)
-        outputs.append(Output(names.LINKS, target, key, value, None))
+        outputs.append((names.LINKS, target, key, value, None))
     warning = codec.committed("alert")
     for record in work.alerts:
         key = record["alert_id"].encode()
         value = codec.encode(record, warning, ids[names.ALERTS])
-        outputs.append(Output(names.ALERTS, own, key, value, None))
+        outputs.append((names.ALERTS, own, key, value, None))
     _write_stories(surroundings, state, work, governed)
     plain = [name for name, entity in work.touched.items() if entity is None]
     saved = state.save_plainly(plain) if plain else {}
@@ -509,7 +503,7 @@ def _write_stories(
             if entity.name.type == REFERENCE:
                 continue
             value = codec.encode(status_record(work.policy, entity), story, status_id)
-        governed.outputs.append(Output(names.ENTITY_STATUS, own, name.encode(), value, None))
+        governed.outputs.append((names.ENTITY_STATUS, own, name.encode(), value, None))
 
 
 def _key_of(record: Record) -> bytes:

@@ -16,15 +16,10 @@ from pipeline.governance.identity import entity_key, normalise, partition_of, re
 from pipeline.governance.policy import Policy
 from pipeline.governance.reasons import Reason
 from pipeline.governance.vocabulary import ControlKind
+from pipeline.lane.model import Output
 from pipeline.streams.arriving import Refused
 from pipeline.streams.state import PartitionState
-from pipeline.streams.topology import (
-    Governed,
-    Lacking,
-    Output,
-    Surroundings,
-    govern,
-)
+from pipeline.streams.topology import Governed, Lacking, Surroundings, govern
 
 SCHEMA_IDS: Final = {
     "raw-event": 1,
@@ -261,23 +256,16 @@ class TopologyDriver:
 
     def _take(self, partition: int, records: list[DriverRecord]) -> None:
         result = self._govern(partition, records, self._ticks.get(partition))
-        self.outputs.extend(result.outputs)
+        self.outputs.extend(map(Output._make, result.outputs))
         for key, value in result.changelog:
             self.outputs.append(Output(names.CHANGELOG, partition, key, value, None))
             if value is None:
                 self.changelog[partition].pop(key, None)
             else:
                 self.changelog[partition][key] = value
-        for output in result.outputs:
-            if output.topic in {names.LINKS, names.REKEYED}:
-                self._append(
-                    output.topic,
-                    output.partition,
-                    output.key,
-                    output.value,
-                    output.headers or (),
-                    self.now_ms,
-                )
+        for topic, number, to, value, headers in result.outputs:
+            if topic in {names.LINKS, names.REKEYED}:
+                self._append(topic, number, to, value, headers or (), self.now_ms)
 
     def _govern(self, partition: int, records: list[DriverRecord], tick: int | None) -> Governed:
         inputs = frozenset().union(

@@ -18,7 +18,7 @@ from pipeline.governance.reasons import Reason
 from pipeline.lane.model import Record
 from pipeline.streams.arriving import Refused, as_it_came
 from pipeline.streams.state import PARTITION_KEY, PartitionState
-from pipeline.streams.topology import Governed, Output, govern
+from pipeline.streams.topology import Governed, govern
 from pipeline.testing.simulation.broker import Broker
 from pipeline.testing.simulation.knowledge import DECLARED, NEWCOMER, policies
 from pipeline.testing.simulation.log import Entry, Log, Transaction
@@ -116,7 +116,7 @@ class Reference:
         result = govern(surroundings, state, records, ends=ends, read_through=through, lost=lost)
         if not isinstance(result, Governed):
             raise ViolationError("determinism", f"partition {partition}: decided without {result}")
-        changelog = (Output(names.CHANGELOG, partition, *item, None) for item in result.changelog)
+        changelog = ((names.CHANGELOG, partition, *item, None) for item in result.changelog)
         for topic, number, key, value, told in (*result.outputs, *changelog):
             self._due.setdefault((topic, number), []).append((key, value, told))
 
