@@ -29,7 +29,15 @@ _PACKAGE: Final = Path(__file__).parent
 FOLDER: Final = _PACKAGE / "_native"
 MANIFEST: Final = FOLDER / "manifest.json"
 PACKAGES: Final = ("governance", "contract", "streams")
-_STREAMS: Final = ("arriving", "blocks", "entity_bytes", "plainly", "state", "topology")
+_STREAMS: Final = (
+    "arriving",
+    "blocks",
+    "entity_bytes",
+    "entity_values",
+    "plainly",
+    "state",
+    "topology",
+)
 PLAIN_NAME: Final = "milepost_plain"
 """The library of the plain path, made of `native/` (`pipeline/streams/plainly.py`)."""
 PLAIN_FILE: Final = FOLDER / f"{PLAIN_NAME}.abi3.so"

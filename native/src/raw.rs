@@ -11,7 +11,7 @@ use crate::avro::{self, Plainly, Source, Unusual};
 use crate::identity;
 use crate::json;
 
-/// Texts that state has often, by their place, as `entity_bytes.WORDS` lists them.
+/// Texts that state has often, by their place, as `entity_values.WORDS` lists them.
 #[rustfmt::skip]
 pub const WORDS: &[&str] = &[
     "ACTUAL", "SECOND", "AUTHORITATIVE", "ASSERT", "approved", "owner_spoke", "MINUTE", "MILLISECOND",

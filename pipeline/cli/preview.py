@@ -175,7 +175,7 @@ class Preview:
         if isinstance(result, Lacking):
             raise UnknownPolicyError(_missing(number, result.policies))
         told = _Told(set(), [])
-        for output in result.outputs:
+        for output in result.named():
             if output.topic == names.LINKS:
                 told.links.append((output.partition, output.key, output.value))
                 body = _decoded(output.topic, output.value)

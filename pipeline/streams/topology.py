@@ -8,7 +8,7 @@ handed back before anything has changed. Must never reach Kafka, Faust or HTTP.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -34,9 +34,20 @@ from pipeline.streams.arriving import (
 )
 from pipeline.streams.state import PartitionState
 
+Produced = tuple[str, int, bytes | None, bytes | None, headers.Headers | None]
+"""A record to produce as a bare tuple, as there are many: the fields of `Output` in their order."""
 
-Output = tuple[str, int, bytes | None, bytes | None, headers.Headers | None]
-"""A record to produce: topic, partition, key, value, headers. A bare tuple, as there are many."""
+
+class Output(NamedTuple):
+    """A record to produce, for those who read it."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: headers.Headers | None
+
+
 Place = tuple[str, int, int]
 """Topic, partition and offset of a record."""
 
@@ -85,7 +96,7 @@ class Lacking:
 class Governed:
     """What a run produced; positions and state are already at their new values."""
 
-    outputs: list[Output] = field(default_factory=list)
+    outputs: list[Produced] = field(default_factory=list)
     changelog: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     verdicts: dict[tuple[str, str], int] = field(default_factory=dict)
     """How many input records had each disposition and reason, for telemetry."""
@@ -94,6 +105,10 @@ class Governed:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     entities: int = 0
     state_bytes: int = 0
+
+    def named(self) -> Iterator[Output]:
+        """The outputs, with names for their fields."""
+        return map(Output._make, self.outputs)
 
     def count(self, disposition: str, reason: str, records: int) -> None:
         """Note the verdict on some records."""

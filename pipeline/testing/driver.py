@@ -16,10 +16,9 @@ from pipeline.governance.identity import entity_key, normalise, partition_of, re
 from pipeline.governance.policy import Policy
 from pipeline.governance.reasons import Reason
 from pipeline.governance.vocabulary import ControlKind
-from pipeline.lane.model import Output
 from pipeline.streams.arriving import Refused
 from pipeline.streams.state import PartitionState
-from pipeline.streams.topology import Governed, Lacking, Surroundings, govern
+from pipeline.streams.topology import Governed, Lacking, Output, Surroundings, govern
 
 SCHEMA_IDS: Final = {
     "raw-event": 1,
@@ -256,7 +255,7 @@ class TopologyDriver:
 
     def _take(self, partition: int, records: list[DriverRecord]) -> None:
         result = self._govern(partition, records, self._ticks.get(partition))
-        self.outputs.extend(map(Output._make, result.outputs))
+        self.outputs.extend(result.named())
         for key, value in result.changelog:
             self.outputs.append(Output(names.CHANGELOG, partition, key, value, None))
             if value is None:

@@ -216,7 +216,7 @@ def test_where_a_batch_ends_does_not_matter_properties(seed):
     def noting(surroundings, state, records, *, read_through):
         result = govern(surroundings, state, records, read_through=read_through)
         if isinstance(result, Governed):
-            calls.append((surroundings, state.partition, records, read_through, result.outputs))
+            calls.append((surroundings, state.partition, records, read_through, result.named()))
         return result
 
     with mock.patch("pipeline.testing.driver.govern", noting):
@@ -230,7 +230,7 @@ def test_where_a_batch_ends_does_not_matter_properties(seed):
                 end = rnd.randrange(first, len(records)) + 1
                 reached = read_to if end == len(records) else {}
                 result = govern(surroundings, fresh, records[first:end], read_through=reached)
-                mine += result.outputs
+                mine += result.named()
                 first = end
         assert rows(mine) == rows(theirs)
         assert fresh.digest == whole.digest

@@ -180,7 +180,7 @@ class _Run:
                 cause = told, self._number, at
                 self._across.wrote(topic, (partition, key), value, headers or (), cause)
         self._approved = [
-            item.value or b"" for item in governed.outputs if item.topic == names.APPROVED
+            item.value or b"" for item in governed.named() if item.topic == names.APPROVED
         ]
         if self._deciding.state.block <= self._examined.state.blocks:
             for key, value in governed.changelog:
@@ -266,5 +266,5 @@ class _Run:
 
 def _gives(outcome: Governed, block: Block) -> bool:
     """Whether a replay gives this block."""
-    first = next((item for item in outcome.outputs if item.topic == names.DECISIONS), None)
+    first = next((item for item in outcome.named() if item.topic == names.DECISIONS), None)
     return first is not None and first.value == block.stored.value
