@@ -118,8 +118,8 @@ def writer(config: LaneConfig, on_error: OnError, on_lost: OnDelivery) -> dict[s
         "client.id": config.member,
         "transaction.timeout.ms": config.transaction_timeout_ms,
         "linger.ms": 5,
-        # A transaction often begins before the broker is done with the last one; asked again after the
-        # default of 100 ms, one in a hundred records came 50 ms late
+        # A transaction often begins before the broker is done with the last one; asked again only
+        # after the default of 100 ms, one in a hundred records comes 50 ms later
         "retry.backoff.ms": 5,
         "batch.num.messages": 100_000,
         "batch.size": 1_000_000,
