@@ -10,6 +10,7 @@ mod entity;
 mod identity;
 mod json;
 mod judge;
+mod kept;
 mod placement;
 mod policy;
 mod publication;

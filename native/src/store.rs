@@ -17,6 +17,7 @@ use crate::batch::Batch;
 use crate::entity::Entity;
 use crate::identity;
 use crate::judge::{self, Outcome, Record, Setting};
+use crate::kept::Kept;
 use crate::policy::{Policy, Text};
 use crate::raw::Body;
 use crate::records;
@@ -81,7 +82,7 @@ impl Drop for Store {
 }
 
 struct Stored {
-    value: Box<[u8]>,
+    value: Kept,
     /// In the partition's running digest, once it was asked for.
     digest: Option<u128>,
 }
@@ -347,7 +348,7 @@ impl Store {
         }
         *digest = digest.wrapping_add(after);
         *size += value.len() as i64;
-        self.stored.insert(key.clone(), Stored { value: value.into(), digest: Some(after) });
+        self.stored.insert(key.clone(), Stored { value: value.as_slice().into(), digest: Some(after) });
         (key, born)
     }
 
