@@ -1,5 +1,6 @@
 """Silence is not absence of reading: an input that can't be read delays what needs it, no more."""
 
+from driver_evidence import violations
 from worlds import HOUR_MS, POLICY, START_MS
 
 from pipeline.contract import names
@@ -87,6 +88,21 @@ def test_a_fresh_worker_knows_how_far_each_input_was_read():
     block = next(b for b in reversed(driver.records(names.DECISIONS)) if b["ahead"])
     assert NA not in {item["topic"] for item in block["ahead"]}
     assert block["clock_after"] < block["ahead"][0]["read_to"]
+
+
+def test_the_ledger_tells_what_was_read_even_where_nothing_else_happened():
+    driver = TopologyDriver([POLICY], start_ms=START_MS)
+    tendered(driver)
+    driver.stalled = {NA}
+    driver.advance(HOUR_MS)
+    for state in driver.states:  # how far the inputs reach is known after the tick was taken
+        driver._ticks[state.partition] = driver.now_ms + HOUR_MS
+        driver._take(state.partition, [])
+        told = [b for b in driver.records(names.DECISIONS) if b["partition"] == state.partition]
+        ahead = {item["topic"]: item["read_to"] for item in told[-1]["ahead"]}
+        assert (told[-1]["clock_after"], ahead) == (state.time.all, state.time.ahead)
+        assert state.time.newest == driver.now_ms + HOUR_MS
+    assert violations(driver) == []
 
 
 def test_the_clock_is_the_least_of_what_was_read():
