@@ -84,10 +84,14 @@ class Settings(BaseModel):
         "0", description="Name of this worker: its static membership and transactional id"
     )
     governor_batch_records_max: int = Field(
-        5_000, ge=1, le=100_000, description="Records in one transaction at most"
+        10_000, ge=1, le=100_000, description="Records in one transaction at most"
     )
     governor_linger_ms: int = Field(
-        12, ge=0, le=1_000, description="How long an idle worker gathers records before it commits"
+        25,
+        ge=1,
+        le=1_000,
+        description="How long the broker gathers records before a worker gets them: latency"
+        " against the broker's CPU",
     )
     governor_session_ms: int = Field(
         6_000, ge=1_000, le=300_000, description="Kafka session time-out of a worker"

@@ -40,11 +40,12 @@ def governor(
     with explained():
         if slot is not None:
             os.environ["MILEPOST_GOVERNOR_SLOT"] = slot
+        if not worker:
+            surroundings()  # where nothing is known, no worker needs to be tried
+        governing.load()
         if worker:
             _governor_worker()
             return
-        surroundings()  # where nothing is known, no worker needs to be tried
-        governing.load()
         raise typer.Exit(supervise(_supervised_worker))
 
 

@@ -17,6 +17,10 @@ OnError = Callable[[KafkaError], None]
 OnDelivery = Callable[[KafkaError | None, Message], None]
 
 
+GATHERED_BYTES = 200_000
+"""What a broker need not gather any longer to answer: a backlog is read at full speed."""
+
+
 def describe(error: KafkaError) -> str:
     """Say what happened, with the remedy where one is known."""
     if "fenced" in error.str().lower():
@@ -51,7 +55,9 @@ def member(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
         # A few batches ahead, whatever the number of partitions
         "queued.max.messages.kbytes": 16_384,
         "fetch.message.max.bytes": 262_144,
-        "fetch.wait.max.ms": 100,
+        # Whoever asks again for every record that comes costs the broker more than all else
+        "fetch.wait.max.ms": max(1, round(config.linger_s * 1_000)),
+        "fetch.min.bytes": GATHERED_BYTES,
         "error_cb": on_error,
     }
     if config.static_membership:

@@ -51,9 +51,9 @@ class LaneConfig:
     inputs: frozenset[str] = frozenset()
     """Inputs besides the control topic; `Lane.set_inputs` changes them later."""
 
-    batch_records_max: int = 20_000
-    linger_s: float = 0.012
-    """How long an idle worker gathers records before it decides."""
+    batch_records_max: int = 10_000
+    linger_s: float = 0.025
+    """How long the broker gathers records before a worker gets them, unless they are many."""
     overlap_records: int = 1_000
     """From this batch size on the next batch is decided while this one commits."""
     session_ms: int = 6_000

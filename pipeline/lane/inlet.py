@@ -66,6 +66,8 @@ S = TypeVar("S")
 
 IDLE_S = 0.1
 """How long an idle round waits for a first record."""
+TOGETHER_S = 0.001
+"""How long it then waits for what came with it in the broker's answer."""
 LEAVE_S = 5.0
 """How long a stopping worker tries to leave the group."""
 LEAVING_S = 0.01
@@ -380,7 +382,7 @@ class Inlet(Generic[S]):
     # Reading
 
     def take(self, wait: bool) -> tuple[dict[int, PartitionBatch[S]], int]:  # noqa: FBT001
-        """Read what lies ready and cut batches; with `wait`, gather a little when idle.
+        """Read what lies ready and cut batches; with `wait`, wait a little when idle.
 
         Returns:
             Batches by partition number, and how many records they hold.
@@ -393,7 +395,7 @@ class Inlet(Generic[S]):
             messages = self._consumer.consume(1, IDLE_S)
             if messages:
                 rest = self._config.batch_records_max - 1
-                messages += self._consumer.consume(rest, self._config.linger_s) if rest else []
+                messages += self._consumer.consume(rest, TOGETHER_S) if rest else []
         else:
             messages = self._consumer.consume(self._config.batch_records_max, 0)
         self._dry = len(messages) < self._config.batch_records_max

@@ -53,8 +53,9 @@ from pipeline.streams.topology import Governed, Lacking, PolicyName, Surrounding
 
 log = logging.getLogger(__name__)
 
-_MALLOC: Final = ((-1, 128 << 20), (-2, 8 << 20), (-3, 64 << 20))
-"""glibc's M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD (mallopt(3)), bytes."""
+_MALLOC: Final = ((-1, 128 << 20), (-2, 8 << 20), (-3, 64 << 20), (-8, 1))
+"""glibc's M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD, bytes, and M_ARENA_MAX (mallopt(3)):
+with an arena a thread, what one thread frees does not serve the next one."""
 OUTAGE_S: Final = 2.0
 NO_POLICY_S: Final = 1.0
 INPUTS_AGAIN_S: Final = 30.0
