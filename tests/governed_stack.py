@@ -340,8 +340,22 @@ class Governed:
         return Bundle.model_validate(content)
 
     def publish(self, bundle):
-        """Publish and activate a bundle; wait until every partition's ledger shows it."""
+        """Publish and activate a bundle; wait until every partition's ledger shows it.
+
+        Before a first worker is started there is nothing to wait for.
+        """
         bundles.publish(self.settings, self.bootstrap, self.registry, bundle, by="test", why="test")
+        if any(worker.running for worker in self.workers):
+            self.governed_by(bundle)
+
+    def governed_by(self, bundle):
+        """Wait until a bundle is in force in every partition, as the newest blocks have it."""
+
+        def met():
+            found = {block["partition"]: block["policy_version"] for block in self.watch.blocks}
+            return found == dict.fromkeys(range(PARTITIONS), bundle.version)
+
+        self.watch.until(met, what=f"bundle {bundle.version} in force")
 
     # Records in
 
