@@ -205,6 +205,7 @@ class Arena(Governed):
                 process.start()
         for governor in self.governors.values():
             if governor.restarts >= RESTARTS_MAX:
+                governor.ask_to_end({1})  # its worker may be leaving by itself at this moment
                 governor.start()
 
     def unasked(self, caused: Collection[int]) -> list[str]:

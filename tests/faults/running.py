@@ -101,10 +101,15 @@ class Running:
         self.process = Process(command)
         self._may_end, self._judged = set(ends), False
 
-    def ask_to_end(self) -> None:
-        """Let its end in order begin."""
+    def ask_to_end(self, ends: Collection[int] = ()) -> None:
+        """Let its end in order begin.
+
+        Args:
+            ends: exit codes besides those of an order.
+
+        """
         if self.running:
-            self._may_end |= IN_ORDER
+            self._may_end |= IN_ORDER.union(ends)
         self.process.ask_to_end()
 
     def stop(self) -> int:
