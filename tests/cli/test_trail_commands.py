@@ -163,14 +163,20 @@ def test_a_time_that_is_none_is_wrong_use(governed, milepost):
     assert "2h" in told.err
 
 
-def test_a_platform_sees_its_own_claims(governed, milepost, send, shipment):
+@pytest.fixture
+def since():
+    """Now: what other tests send to the same stack is older."""
+    return datetime.now(UTC).isoformat()
+
+
+def test_a_platform_sees_its_own_claims(governed, milepost, send, shipment, since):
     name = governed.name("E")
     send(said(name, shipment, "DELIVERED"), said(governed.name("E"), governed.name(), "DELIVERED"))
-    told = milepost("claims", "--platform", "tms-na", "--since", "10m", "--json")
+    told = milepost("claims", "--platform", "tms-na", "--since", since, "--json")
     assert name in {item["claim"] for item in told.document["claims"]}
     reasons = {(row["fate"], row["reason"]) for row in told.document["reasons"]}
     assert ("approved", "owner_spoke") in reasons
-    told = milepost("claims", "--platform", "tms-na", "--since", "10m", "--limit", 1)
+    told = milepost("claims", "--platform", "tms-na", "--since", since, "--limit", 1)
     assert "; --limit shows more" in told.out
     assert max(map(len, told.out.splitlines())) <= 80
     told = milepost("claims", "--platform", "nobody")
@@ -180,10 +186,10 @@ def test_a_platform_sees_its_own_claims(governed, milepost, send, shipment):
 
 
 def test_claims_that_could_not_be_governed_come_first_with_what_to_fix(
-    governed, milepost, send, shipment
+    governed, milepost, send, shipment, since
 ):
     send(said(governed.name("E"), shipment, "WOBBLY"))
-    told = milepost("claims", "--platform", "tms-na", "--since", "10m")
+    told = milepost("claims", "--platform", "tms-na", "--since", since)
     first = told.out.split("\n\n")[1]
     assert "could not be governed (dead_lettered, unmapped_status)" in first
     assert "  Turn of the policy's owner: Map the code in the platform's dialect" in first
