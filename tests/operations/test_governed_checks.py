@@ -51,10 +51,20 @@ def held(platform, partition, reason, claims=0):
     return HeldBack(platform, partition, reason, None, "", "", claims, None)
 
 
+@pytest.fixture
+def fresh():
+    """A stack that nobody has done anything to."""
+    made = governed_stack.Governed()
+    made.publish(made.bundle)
+    made.start()
+    yield made
+    made.close()
+
+
 @pytest.mark.kafka
-def test_a_stack_that_governs_is_well(governed):
-    governed.watch.until(lambda: {block["partition"] for block in governed.watch.blocks} >= {0})
-    report = examine(examined(governed), governed_checks.CHECKS)
+def test_a_stack_that_governs_is_well(fresh):
+    fresh.governed_by(fresh.bundle)
+    report = examine(examined(fresh), governed_checks.CHECKS)
     assert report.findings == []
     assert len(report.checked) == len(governed_checks.CHECKS)
 
@@ -127,7 +137,9 @@ def test_a_partition_without_a_policy_and_two_policies_are_named(governed, monke
 
 @pytest.mark.kafka
 def test_a_ledger_that_stands_still_is_named(governed):
-    (finding,) = governed_checks.governor_alive(examined(governed, now_ms=later))
+    patient = examined(governed, now_ms=later)
+    governed_stack.until(lambda: len(governed_checks._owned(patient)) == 4, what="a governor")
+    (finding,) = governed_checks.governor_alive(patient)
     assert finding.what.startswith("The ledger has stood still on partitions 0, 1, 2, 3")
 
 
