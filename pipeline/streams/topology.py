@@ -227,7 +227,7 @@ def _govern_block(
     )
     work.activated, work.trust = state.policy_version is not None, state.trust
     work.reopening = state.reopening
-    before, first_seq = state.time, state.seq
+    clock_before, first_seq = state.clock, state.seq
     inputs, index = blocks.tile(state, taking, span, reached, lost)
     rows = _judge(surroundings, state, work, taking, span, governed, index)
     state.time = work.time
@@ -247,13 +247,13 @@ def _govern_block(
         state.paused = state.trust.paused(work.policy)
     _write_outputs(surroundings, state, work, governed, _traces(taking.decoded[span[0] : span[1]]))
     state.trim()
-    if span[0] == span[1] and not work.transitions and not inputs and before == state.time:
+    if span[0] == span[1] and not work.transitions and not inputs and clock_before == state.clock:
         return
     block = {
         "partition": state.partition,
         "first_seq": first_seq,
         "policy_version": work.policy.version,
-        "clock_before": before.all,
+        "clock_before": clock_before,
         "clock_after": state.clock,
         "ahead": [{"topic": topic, "read_to": at} for topic, at in sorted(time.ahead.items())],
         "state_digest": f"{state.digest:032x}",

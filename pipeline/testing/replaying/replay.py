@@ -259,6 +259,10 @@ class _Run:
             return
         own = orjson.loads(self._deciding.state.own_record()[1])
         for name, said in check.own.items():
+            if name == "ahead" and all(
+                said.get(topic, 0) >= read_to for topic, read_to in own[name].items()
+            ):
+                continue  # a tick may move it while nothing else happens, which makes no block
             if name in own and own[name] != said:
                 detail = f"the state's {name} is {said!r}, the replay gives {own[name]!r}"
                 self._wrong(names.CHANGELOG, check.offset, detail)
