@@ -1,10 +1,13 @@
 """Silence is not absence of reading: an input that can't be read delays what needs it, no more."""
 
+import orjson
+import pytest
 from driver_evidence import violations
 from worlds import HOUR_MS, POLICY, START_MS
 
 from pipeline.contract import names
 from pipeline.governance.clock import Clock
+from pipeline.streams.state import PARTITION_KEY
 from pipeline.testing.driver import TopologyDriver
 
 NA, EU = names.raw_topic("tms-na"), names.raw_topic("tms-eu")
@@ -90,16 +93,36 @@ def test_a_fresh_worker_knows_how_far_each_input_was_read():
     assert block["clock_after"] < block["ahead"][0]["read_to"]
 
 
-def test_a_tick_that_moves_only_what_is_ahead_is_no_violation():
+@pytest.fixture
+def ticked():
+    """A run whose last ticks moved only what is ahead."""
     driver = TopologyDriver([POLICY], start_ms=START_MS)
     tendered(driver)
     driver.stalled = {NA}
     driver.advance(HOUR_MS)
-    for state in driver.states:  # how far the inputs reach is known after the tick was taken
-        driver._ticks[state.partition] = driver.now_ms + HOUR_MS
+    driver.stalled = {NA, names.CONTROL}  # that the tick was taken makes no block either
+    driver.advance(HOUR_MS)
+    driver.stalled = {NA}
+    for state in driver.states:
         driver._take(state.partition, [])
-        assert state.time.newest == driver.now_ms + HOUR_MS
-    assert violations(driver) == []
+        assert state.time.newest == driver.now_ms
+    return driver
+
+
+def test_a_tick_that_moves_only_what_is_ahead_is_no_violation(ticked):
+    assert violations(ticked) == []
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_what_is_ahead_goes_back_never_and_no_further_than_the_newest_tick(ticked, change):
+    own = next(out for out in reversed(ticked.outputs) if out.key == PARTITION_KEY)
+    body = orjson.loads(own.value)
+    now = ticked.now_ms + 1 if change > 0 else START_MS
+    body["ahead"] = dict.fromkeys(body["ahead"], now)
+    at = ticked.outputs.index(own)
+    ticked.outputs[at] = own._replace(value=orjson.dumps(body))
+    (found,) = violations(ticked)
+    assert "the state's ahead is" in found
 
 
 def test_the_clock_is_the_least_of_what_was_read():
