@@ -69,7 +69,8 @@ class LaneConfig:
     """Largest record that is produced, headers included; the output topics must take as much. One
     that is larger aborts its transaction, and in the end the process."""
     aborts_max: int = 5
-    """Transactions that may abort in a row before the process is left."""
+    """Transactions that may abort before the process is left, while what the first of them would
+    have decided stays undecided."""
     static_membership: bool = True
     """A restart within the session keeps its partitions and disturbs nobody."""
     leave_on_stop: bool = True

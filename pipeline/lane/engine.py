@@ -71,6 +71,8 @@ class Engine(Generic[S]):
         self._inlet: Inlet[S] | None = None
         self._pending: _Pending | None = None
         self._aborts = 0
+        self._void: dict[tuple[str, int], int] = {}
+        """By input and partition: how far aborted transactions would have got, and none has yet."""
         self._life = uuid.uuid4().hex[:12]
         self._marks = itertools.count(1)
         self.phase = "starting"
@@ -173,6 +175,7 @@ class Engine(Generic[S]):
         if inlet.noted is not None:
             self._enter("restoring")
             restored = inlet.restore(inlet.noted)
+            self._void = {at: to for at, to in self._void.items() if at[1] in inlet.parts}
             self._writer.begin()
             self._enter("running" if restored else "joining")
             return
@@ -250,7 +253,7 @@ class Engine(Generic[S]):
         try:
             pending.outputs, pending.bytes = self._writer.write(pending.decisions)
         except TransactionAbortedError as aborted:
-            self._note_abort(aborted)
+            self._note_abort(aborted, pending)
             return False
         pending.produce_s = time.monotonic() - began
         return True
@@ -261,9 +264,11 @@ class Engine(Generic[S]):
         try:
             self._writer.commit(pending.positions, inlet.group)
         except TransactionAbortedError as aborted:
-            self._note_abort(aborted)
+            self._note_abort(aborted, pending)
             return False
-        self._aborts = 0
+        for topic, number, position, _ in pending.positions:
+            if position >= self._void.get((topic, number), position):
+                self._void.pop((topic, number), None)
         inlet.committed(pending.decisions, pending.mark)
         self._observer.committed(
             Commit(
@@ -278,8 +283,16 @@ class Engine(Generic[S]):
         )
         return True
 
-    def _note_abort(self, aborted: TransactionAbortedError) -> None:
-        self._aborts += 1
+    def _note_abort(self, aborted: TransactionAbortedError, pending: _Pending) -> None:
+        """Count it; leave if what it would have decided was aborted too often.
+
+        What commits in between, of other partitions, does not count in its favour: a decision that
+        can't be written must not be tried for ever beside traffic that goes well.
+        """
+        self._aborts = self._aborts + 1 if self._void else 1
+        for topic, number, position, _ in pending.positions:
+            at = topic, number
+            self._void[at] = max(position, self._void.get(at, position))
         self._observer.aborted(str(aborted))
         if self._aborts >= self._config.aborts_max:
             leave(f"{self._aborts} transactions in a row were aborted, the last one by {aborted}")

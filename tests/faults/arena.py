@@ -198,15 +198,25 @@ class Arena(Governed):
         if self.postgres is not None and not self.postgres.running:
             self.postgres.start()
         for process in self.processes:
-            process.judge()
             if not process.running:
-                if process.process is not None:
-                    self.exits[f"{process.name} {process.process.exit_code()}"] += 1
-                process.start()
+                self._start_again(process)
         for governor in self.governors.values():
             if governor.restarts >= RESTARTS_MAX:
                 governor.ask_to_end({1})  # its worker may be leaving by itself at this moment
                 governor.start()
+
+    def _start_again(self, process: Running) -> None:
+        """Start what has ended, as it should run."""
+        process.judge()
+        if process.process is not None:
+            self.exits[f"{process.name} {process.process.exit_code()}"] += 1
+        process.start()
+
+    def _stand_in(self) -> None:
+        """Start governors again that a fault left without a supervisor to do so."""
+        for governor in self.governors.values():
+            if governor.bare and not governor.running:
+                self._start_again(governor)
 
     def unasked(self, caused: Collection[int]) -> list[str]:
         """Ends since it was last called that neither a test nor its fault asked for.
@@ -238,10 +248,13 @@ class Arena(Governed):
     def decided(self, seconds: float = HEAL_S) -> None:
         """Wait until everything that was acknowledged by now is decided about."""
         due = {place: list(offsets[-1:]) for place, offsets in list(self.traffic.acked.items())}
+
+        def done() -> bool:
+            self._stand_in()
+            return self.witness.decided_up_to(due)
+
         try:
-            self.witness.until(
-                lambda: self.witness.decided_up_to(due), seconds, "a verdict on what was sent"
-            )
+            self.witness.until(done, seconds, "a verdict on what was sent")
         except AssertionError as error:
             raise AssertionError(f"{error}; {self._silence()}") from None
 

@@ -3,6 +3,7 @@
     boom            the agent fails
     hang            the agent never answers
     wait FILE       an outage until FILE exists; only the record's own input waits
+    later           an outage of a moment, whenever its state was read back
     due MS          this partition wants its clock moved at MS
     huge N          an output of N bytes
 
@@ -31,6 +32,7 @@ from pipeline.lane import (
     Tick,
     TopicRefusedError,
     is_tick,
+    restore,
 )
 from pipeline.lane.inlet import Inlet
 from pipeline.lane.reading import Reading
@@ -47,8 +49,9 @@ IDLE = {
     "join": (Inlet, "join", None),
     "offsets": (Restorer, "_unstable", "not answered"),
     "restore": (Restorer, "_fold", None),
+    "coordinator": (restore, "_uncommitted", "unstable"),
 }
-"""Methods that may be made to do nothing, and what they return then."""
+"""What may be made to do nothing, and returns then."""
 
 
 def tell(what, **details):
@@ -60,6 +63,7 @@ class Counter:
     counts: dict[bytes, int] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
     due_ms: int | None = None
+    later: bool = True
 
 
 class Counting:
@@ -94,6 +98,9 @@ def decide(part):
             threading.Event().wait()
         if value.startswith(b"wait ") and not Path(value[5:].decode()).exists():
             return Deferred(0.3, "no file yet", frozenset({record.topic}))
+        if value == b"later" and part.state.later:
+            part.state.later = False
+            return Deferred(0.3, "a moment", frozenset({record.topic}))
     state, out, log = part.state, [], []
     for topic, first, after, why in part.gaps:
         out.append(Output(OUT, part.partition, b"gap", f"{topic} {first} {after} {why}".encode()))

@@ -156,6 +156,23 @@ class Cluster:
         producer.commit_transaction(20)
         producer.close()
 
+    @contextlib.contextmanager
+    def holding_offsets(self):
+        """A producer whose open transaction commits an offset of the group."""
+        producer = Producer(
+            {"bootstrap.servers": self.bootstrap, "transactional.id": self.name + "-before"}
+        )
+        member = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.name})
+        producer.init_transactions(20)
+        producer.begin_transaction()
+        held = TopicPartition(self.control, 0, 0)
+        producer.send_offsets_to_transaction([held], member.consumer_group_metadata(), 20)
+        try:
+            yield producer
+        finally:
+            member.close()
+            producer.close()
+
     def spec(self, inputs, slot="0", **more):
         return {
             "client": {"bootstrap.servers": self.bootstrap},

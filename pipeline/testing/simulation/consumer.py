@@ -7,6 +7,7 @@ and lost positions as librdkafka does. Must never know what a record means.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from confluent_kafka import (
@@ -16,6 +17,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from pipeline.lane.restore import OFFSETS
 from pipeline.testing.simulation.group import Member
 from pipeline.testing.simulation.log import Entry, Headers
 from pipeline.testing.simulation.process import Process
@@ -92,16 +94,27 @@ class SimulatedConsumer:
         return self._fetch(count)
 
     def offsets_for_times(self, asked: list[TopicPartition], timeout: float) -> list[Any]:
-        """Where logs start or end, open transactions included."""
+        """Where logs start or end; of the positions' log, also how far it can be read."""
         del timeout
         self.process.pause("offsets")
         self.process.reach("during restore")
         found = []
+        transactions = self.process.broker.transactions
         for each in asked:
+            if each.topic == OFFSETS:
+                committed = self.config["isolation.level"] == "read_committed"
+                end = transactions.offsets_stable if committed else transactions.offsets_end
+                found.append(TopicPartition(each.topic, each.partition, end))
+                continue
             log = self.process.broker.log(each.topic, each.partition)
             offset = log.start if each.offset == _EARLIEST else log.end
             found.append(TopicPartition(each.topic, each.partition, offset))
         return found
+
+    def list_topics(self, topic: str, timeout: float) -> SimpleNamespace:
+        """The positions' log is asked for, which has one partition here."""
+        del timeout
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions={0: None})})
 
     def committed(self, asked: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         """Ask for the group's positions, which a transaction may still hold.

@@ -35,6 +35,14 @@ class Coordinator:
         self._epochs: dict[str, int] = {}
         self._open: dict[str, Transaction] = {}
         self.marks: Marks = {}
+        self.offsets_end = 0
+        """Length of the log of committed positions."""
+        self._offsets: dict[Transaction, int] = {}
+        """Where the positions of those begin in that log that it doesn't know to be over."""
+        self._over: dict[str, Marks] = {}
+        """By producer: what its newest transaction held that the log knows to be over."""
+        self._mistaken: dict[str, Marks] = {}
+        """Of those, what is taken for pending all the same."""
         self.untold: list[Transaction] = []
         """Those that nobody was told of, in the order of their decisions."""
 
@@ -42,6 +50,11 @@ class Coordinator:
     def open(self) -> list[Transaction]:
         """Those that nobody has ended yet."""
         return list(self._open.values())
+
+    @property
+    def offsets_stable(self) -> int:
+        """Last stable offset of the log of committed positions."""
+        return min(self._offsets.values(), default=self.offsets_end)
 
     def start(self, producer: str) -> int:
         """Begin a session of a producer: whoever had its id is fenced, what it left is aborted."""
@@ -85,6 +98,8 @@ class Coordinator:
         transaction = self._current(producer, epoch)
         transaction.marks |= marks
         transaction.join(None)
+        self._offsets.setdefault(transaction, self.offsets_end)
+        self.offsets_end += 1
 
     def end(self, producer: str, epoch: int, *, commit: bool) -> None:
         """Decide the producer's transaction, if it has one.
@@ -99,21 +114,36 @@ class Coordinator:
 
     def pending(self, place: tuple[str, int]) -> bool:
         """Whether a transaction that isn't over holds a position of the group."""
-        return any(
+        return any(place in marks for marks in self._mistaken.values()) or any(
             place in transaction.marks and None in transaction.unwritten
             for transaction in (*self._open.values(), *self.decided)
         )
+
+    def mistake(self) -> None:
+        """Take positions of every producer's newest transaction for pending, though it is over.
+
+        As a group coordinator does that was loaded twice. A producer's next one ends that.
+        """
+        self._mistaken = dict(self._over)
 
     def write_marker(self, transaction: Transaction, at: int) -> None:
         """Write one of the markers that a decided transaction still lacks."""
         log = transaction.unwritten.pop(at)
         if log is not None:
             log.mark(transaction, self.now_ms)
-        elif transaction.committed:
-            self.marks |= transaction.marks
+        else:
+            self._mark_offsets(transaction)
         if not transaction.unwritten:
             self.decided.remove(transaction)
             self._tell()
+
+    def _mark_offsets(self, transaction: Transaction) -> None:
+        self.offsets_end += 1
+        self._offsets.pop(transaction)
+        self._over[transaction.producer] = transaction.marks
+        self._mistaken.pop(transaction.producer, None)
+        if transaction.committed:
+            self.marks |= transaction.marks
 
     def expire(self) -> list[Transaction]:
         """Abort what has been open for too long, and fence whoever opened it."""

@@ -40,6 +40,7 @@ class Faults:
             Event(0.3, self.supplant, fault=True),
             Event(0.3, self.retain, fault=True),
             Event(0.5, self.compact, fault=True),
+            Event(0.2, self.mistake, fault=True),
         ]
 
     def leap(self) -> None:
@@ -72,14 +73,18 @@ class Faults:
 
     def compact(self) -> None:
         """A partition of the changelog is compacted."""
-        stage = self._stage
-        partition = stage.rnd.randrange(stage.broker.partitions)
-        stage.broker.log(names.CHANGELOG, partition).compact(stage.rnd.random() < 0.5)
+        broker, rnd = self._stage.broker, self._stage.rnd
+        broker.log(names.CHANGELOG, rnd.randrange(broker.partitions)).compact(rnd.random() < 0.5)
+
+    def mistake(self) -> None:
+        """The group's coordinator is loaded twice."""
+        self._stage.broker.transactions.mistake()
+        self._stage.say("group", "takes what is decided for pending")
 
     def kill(self) -> None:
         """A process is killed, wherever it is."""
-        if self._stage.workers:
-            self._stage.kill(self._stage.rnd.choice(self._stage.workers))
+        if workers := self._stage.workers:
+            self._stage.kill(self._stage.rnd.choice(workers))
 
     def stop(self) -> None:
         """A process is stopped and doesn't know."""
