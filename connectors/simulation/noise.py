@@ -153,7 +153,16 @@ def _wrong_number(shipment: Shipment, said: Said, _roll: random.Random, now_ms: 
     item = next(item for item in said if item.platform == shipment.carrier)
     nowhere = dict.fromkeys(("role", "location", "city"))
     stop = (item.event["stop"] or {}) | nowhere
-    return [_in_vain(item, now_ms, entity_id=f"{shipment.number}9", stop=stop)]
+    return [
+        _in_vain(
+            item,
+            now_ms,
+            entity_type=EntityType.SHIPMENT.value,
+            entity_id=f"{shipment.number}9",
+            reference=None,
+            stop=stop,
+        )
+    ]
 
 
 def _unknown_pro(shipment: Shipment, said: Said, roll: random.Random, now_ms: int) -> Said:

@@ -154,3 +154,10 @@ def test_without_a_hand_over_each_region_keeps_its_tms():
     world = compose(98, NOW_MS, events=1000).world
     pairs = {(shipment.region, shipment.tms) for shipment in world.shipments}
     assert pairs == {("NA", "tms-na"), ("EU", "tms-eu")}
+
+
+@pytest.mark.parametrize("seed", range(5_120, 5_130))
+def test_every_statement_has_an_address_whatever_befalls_its_shipment(seed):
+    addresses = Addresses(load_bundle())
+    for sending in compose(seed, NOW_MS, events=500).sendings:
+        assert addresses.key(sending.statement)
