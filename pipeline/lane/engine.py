@@ -72,7 +72,7 @@ class Engine(Generic[S]):
         self._pending: _Pending | None = None
         self._aborts = 0
         self._void: dict[tuple[str, int], int] = {}
-        """By input and partition: how far aborted transactions would have got, and none has yet."""
+        """By input and partition: where the first of a row of aborted ones would have got."""
         self._life = uuid.uuid4().hex[:12]
         self._marks = itertools.count(1)
         self.phase = "starting"
@@ -175,7 +175,6 @@ class Engine(Generic[S]):
         if inlet.noted is not None:
             self._enter("restoring")
             restored = inlet.restore(inlet.noted)
-            self._void = {at: to for at, to in self._void.items() if at[1] in inlet.parts}
             self._writer.begin()
             self._enter("running" if restored else "joining")
             return
@@ -245,15 +244,15 @@ class Engine(Generic[S]):
         return [(topic, part.partition, position, mark) for topic, position in given.items()]
 
     def _transact(self, inlet: Inlet[S], pending: _Pending) -> bool:
-        return self._produce(pending) and self._commit(inlet, pending)
+        return self._produce(inlet, pending) and self._commit(inlet, pending)
 
-    def _produce(self, pending: _Pending) -> bool:
+    def _produce(self, inlet: Inlet[S], pending: _Pending) -> bool:
         """Open the transaction; False: it was aborted."""
         began = time.monotonic()
         try:
             pending.outputs, pending.bytes = self._writer.write(pending.decisions)
         except TransactionAbortedError as aborted:
-            self._note_abort(aborted, pending)
+            self._note_abort(aborted, inlet, pending)
             return False
         pending.produce_s = time.monotonic() - began
         return True
@@ -264,7 +263,7 @@ class Engine(Generic[S]):
         try:
             self._writer.commit(pending.positions, inlet.group)
         except TransactionAbortedError as aborted:
-            self._note_abort(aborted, pending)
+            self._note_abort(aborted, inlet, pending)
             return False
         for topic, number, position, _ in pending.positions:
             if position >= self._void.get((topic, number), position):
@@ -283,19 +282,22 @@ class Engine(Generic[S]):
         )
         return True
 
-    def _note_abort(self, aborted: TransactionAbortedError, pending: _Pending) -> None:
-        """Count it; leave if what it would have decided was aborted too often.
+    def _note_abort(
+        self, aborted: TransactionAbortedError, inlet: Inlet[S], pending: _Pending
+    ) -> None:
+        """Count it; leave if the same was tried too often.
 
-        What commits in between, of other partitions, does not count in its favour: a decision that
-        can't be written must not be tried for ever beside traffic that goes well.
+        What commits in between, of other inputs, does not count in its favour: a decision that
+        can't be written must not be tried for ever beside traffic that goes well. What this worker
+        reads no more is nobody's try.
         """
+        self._void = {at: to for at, to in self._void.items() if inlet.reads(*at)}
         self._aborts = self._aborts + 1 if self._void else 1
         for topic, number, position, _ in pending.positions:
-            at = topic, number
-            self._void[at] = max(position, self._void.get(at, position))
+            self._void.setdefault((topic, number), position)
         self._observer.aborted(str(aborted))
         if self._aborts >= self._config.aborts_max:
-            leave(f"{self._aborts} transactions in a row were aborted, the last one by {aborted}")
+            leave(f"{self._aborts} tries of the same were aborted, the last one by {aborted}")
 
     def _reload(self, inlet: Inlet[S]) -> None:
         """State was updated in place for what is now void: read it back."""

@@ -285,6 +285,11 @@ class Inlet(Generic[S]):
             part.inputs = inputs
             self._refetch |= part.reading.select(self._chosen(part))
 
+    def reads(self, topic: str, number: int) -> bool:
+        """Whether this partition of an input is read, or put off, by this worker."""
+        part = self.parts.get(number)
+        return part is not None and topic in part.reading.inputs
+
     def committed(self, numbers: Iterable[int], mark: str) -> None:
         """Note that the states of these partitions are committed, with this mark."""
         for number in numbers:

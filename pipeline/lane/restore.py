@@ -7,7 +7,7 @@ A group coordinator that a broker loads twice while it starts takes what its log
 pending for ever (seen with Kafka 4.2.1, whose own log then says *Ignored load completion …
 because context is in ACTIVE state*). So where offsets do not become stable, the log of offsets is
 asked: a transaction that held some when the assignment came is over once that log is stable up to
-where it ended then.
+where it ended some time after that.
 """
 
 from __future__ import annotations
@@ -123,7 +123,6 @@ class Restorer:
         while (error := self._unstable(asked)) is not None:
             if interrupted():
                 return False
-            ends = ends or self._log_of_offsets(clients.observer(self._config, self._on_error))
             waited = time.monotonic() - began
             if waited > self._config.transaction_timeout_ms / 1000 + 5 and waited > said + 5:
                 said = waited
@@ -137,6 +136,7 @@ class Restorer:
             if time.monotonic() > look_at:
                 if self._look_at_offsets(asked, ends):
                     return True
+                ends = self._log_of_offsets(clients.observer(self._config, self._on_error))
                 look_at = time.monotonic() + self._look_s
         return True
 
@@ -149,10 +149,10 @@ class Restorer:
 
         Args:
             asked: the offsets that are waited for.
-            ends: where their log ended after the assignment; empty: not known.
+            ends: where their log ended at the look before; empty: there was none, or no answer.
 
         Returns:
-            Whether nothing is pending, by that log, whatever the coordinator says.
+            Whether their log says that nothing is pending, whatever the coordinator answers.
 
         """
         reader = clients.offsets_reader(self._config, self._on_error)
@@ -169,8 +169,8 @@ class Restorer:
         stable = self._log_of_offsets(reader) if ends else {}
         if not stable or any(stable.get(place, 0) < end for place, end in ends.items()):
             return False
-        log.error("the group's coordinator holds offsets for pending whose transactions have ended "
-                  "in its log, a defect of its broker until that restarts: going on")  # fmt: skip
+        log.error("by their log no transaction holds the group's offsets, whatever its coordinator "
+                  "says (a defect of its broker, until that restarts): going on")  # fmt: skip
         return True
 
     def _log_of_offsets(self, reader: dict[str, Any]) -> dict[Place, int]:

@@ -167,13 +167,18 @@ def kill_broker(arena: Arena, roll: Random) -> None:
 
 
 def join_or_leave(arena: Arena, roll: Random) -> None:
-    """A third or fourth worker joins, or one of them leaves, in order or killed."""
+    """A third and fourth worker join and leave, in order or killed, one upon the other."""
+    for _ in range(roll.randint(1, 4)):
+        _change(arena, roll)
+        lasts(roll.uniform(0.0, 1.5))
+
+
+def _change(arena: Arena, roll: Random) -> None:
     slot = roll.choice(("2", "3"))
     guest = arena.guests.get(slot)
     if guest is None:
         arena.guests[slot] = guest = arena.governor(slot)
         guest.start(arena.spoiled("membership.py", roll.choice(("static", "dynamic"))))
-        lasts(roll.uniform(0.5, 2.5))
     elif roll.random() < 0.7:
         del arena.guests[slot]
         guest.stop()

@@ -158,12 +158,18 @@ class SimulatedWriter(SimulatedProducer):
         self._attempt(lambda: end(self._name, self._epoch, commit=False))
 
     def _ask(self, what: str, call: Callable[[], None]) -> None:
-        """Have everything written, then make a call that a fault may strike."""
+        """Make a call that a fault may strike; before a commit everything is written.
+
+        Before offsets are added a part of it is: the client does not wait for its records then.
+        """
         if self.waiting and self.process.strikes("lost record"):
             self._spoiled = True
             self.waiting.pop()
             self.config["on_delivery"](KafkaError(_LOST), _Nothing())
-        self._attempt(lambda: self.write(len(self.waiting)))
+        ready = len(self.waiting)
+        if what == "offsets":
+            ready = self.process.rnd.randrange(ready + 1)
+        self._attempt(lambda: self.write(ready))
         if self._spoiled:
             raise KafkaException(KafkaError(_LOST, "record lost", txn_requires_abort=True))
         if self.process.strikes(f"{what} refused"):
