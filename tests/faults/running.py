@@ -35,6 +35,9 @@ ENDED = re.compile(
     r"|ended with exit code (\d+)); starting it again"
 )
 
+WHY = re.compile(r".*lane: leaving the process.*")
+"""What a worker says before every thread's stack."""
+
 
 class End(NamedTuple):
     """How a process ended that nobody had asked to end so."""
@@ -237,7 +240,8 @@ class Governor(Running):
             if self._asked[code]:
                 self._asked[code] -= 1
             else:
-                words = news[max(0, found.start() - LAST) : found.end()]
+                said = WHY.findall(news[: found.start()])[-1:]
+                words = "\n".join([*said, news[max(0, found.start() - LAST) : found.end()]])
                 self.ends.append(End(f"the worker of {self.name}", code, words))
         super().judge()
 

@@ -10,7 +10,6 @@ import contextlib
 import socket
 import struct
 import threading
-import time
 from enum import Enum
 
 from pipeline.local.ports import HOST
@@ -58,13 +57,15 @@ class TcpProxy:
         self._delay_s = 0.0
         self._end_delay_s = 0.0
         self._flowing = {way: threading.Event() for way in Way}
+        self._calm = threading.Event()
         self.calm()
         self._listener = socket.create_server((HOST, port))
         threading.Thread(target=self._accept, name="tcp-proxy", daemon=True).start()
 
     def calm(self) -> None:
-        """Behave from now on."""
+        """Behave from now on; what is held back goes on at once."""
         self._delay_s = self._end_delay_s = 0.0
+        self._calm.set()
         for flowing in self._flowing.values():
             flowing.set()
 
@@ -86,6 +87,7 @@ class TcpProxy:
 
     def delay(self, seconds: float) -> None:
         """Have each frame take so much longer, both ways."""
+        self._calm.clear()
         self._delay_s = seconds
 
     def stall(self, way: Way) -> None:
@@ -94,6 +96,7 @@ class TcpProxy:
 
     def delay_ends(self, seconds: float) -> None:
         """Hold back what the broker answers to the end of a transaction."""
+        self._calm.clear()
         self._end_delay_s = seconds
 
     def close(self) -> None:
@@ -129,7 +132,7 @@ class TcpProxy:
                 held_s = self._look(link, way, frame)
                 self._flowing[way].wait()
                 if held_s:
-                    time.sleep(held_s)
+                    self._calm.wait(held_s)
                 if not link.dead:
                     sink.sendall(frame)
         with self._lock:

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from arena import Arena
 from governed_stack import until
-from running import CRASHED, KILLED, LEFT, Governor, Running
+from running import CRASHED, KILLED, LAST, LEFT, Governor, Running
 
 WAITS = "import time; print('begun', flush=True); time.sleep(60)"
 
@@ -96,6 +96,13 @@ def test_a_worker_that_left_is_noted_for_the_fault_to_explain(make, ends):
     governor = begun(make(supervised("left the process on purpose (75)"), Governor))
     assert [end.code for end in ends] == [LEFT]
     assert governor.restarts == 1
+
+
+def test_why_a_worker_left_is_noted_however_long_its_stacks_are(make, ends):
+    why = "2026-11-29T03:00:00Z lane: leaving the process (75): watchdog: no progress in 'offsets'"
+    stacks = f"print({why!r}); print('a stack' * {LAST})\n"
+    begun(make(stacks + supervised("left the process on purpose (75)"), Governor))
+    assert ends[0].words.startswith(why)
 
 
 def test_a_kill_of_the_worker_explains_one_end(make, ends):
