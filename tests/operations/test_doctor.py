@@ -3,24 +3,34 @@
 import contextlib
 import http.server
 import json
+import os
+import re
 import shutil
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 import uuid
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from broker_clock import LIBRARY, MISSING, BrokerClock, ClockedBroker
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from hanging_transactions import begun
 
+from pipeline.local.stack import LocalStack
 from pipeline.operations import doctor, governed_checks, handshake, transactions
 from pipeline.operations.doctor import examine
 from pipeline.operations.findings import Check, Dependency, Finding, Patient, Severity
 from pipeline.operations.transactions import Decision
 from pipeline.settings import Settings
 
+HOUR_MS = 3_600_000
 NOWHERE = "127.0.0.1:1"
 
 
@@ -240,22 +250,67 @@ class TestOpenTransactions:
         assert finding.why.startswith("Unless those topics were deleted")
 
 
+def ticked(stack):
+    """A topic with append times and one record."""
+    name = f"logistics.doctor-{uuid.uuid4()}.v1"
+    admin = AdminClient({"bootstrap.servers": stack.bootstrap})
+    config = {"message.timestamp.type": "LogAppendTime"}
+    admin.create_topics([NewTopic(name, 1, config=config)])[name].result(20)
+    tick(stack, name)
+    return name
+
+
+def tick(stack, name):
+    producer = Producer({"bootstrap.servers": stack.bootstrap})
+    producer.produce(name, b"tick")
+    assert producer.flush(20) == 0
+
+
+@contextlib.contextmanager
+def ticking(stack, name):
+    """A record after the other."""
+    over = threading.Event()
+
+    def write():
+        while not over.wait(0.05):
+            tick(stack, name)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.kafka
+@pytest.mark.skipif(LIBRARY is None, reason=MISSING)
+def test_a_broker_whose_clock_is_an_hour_wrong(tmp_path):
+    clock = BrokerClock(tmp_path / "clock")
+    clock.run_from(time.time_ns() // 1_000_000 + HOUR_MS)
+    cache = os.environ.get("MILEPOST_CACHE_DIR")
+    with (
+        patch("pipeline.local.stack.Broker", partial(ClockedBroker, clock)),
+        LocalStack(tmp_path / "stack", cache_dir=Path(cache) if cache else None) as wrong,
+    ):
+        topic = ticked(wrong)
+        (ahead,) = doctor.broker_clock(patient(tmp_path, wrong.bootstrap))
+        clock.run_from(time.time_ns() // 1_000_000 - HOUR_MS)
+        with ticking(wrong, topic):
+            (behind,) = doctor.broker_clock(patient(tmp_path, wrong.bootstrap))
+    assert re.search(r"at least 3[56]\d{5} ms ahead of this machine's", ahead.what)
+    assert re.search(r"about 3[56]\d{5} ms behind this machine's", behind.what)
+
+
 @pytest.mark.kafka
 class TestTheBrokersClock:
     @pytest.fixture
     def topic(self, stack):
-        name = f"logistics.doctor-{uuid.uuid4()}.v1"
-        admin = AdminClient({"bootstrap.servers": stack.bootstrap})
-        config = {"message.timestamp.type": "LogAppendTime"}
-        admin.create_topics([NewTopic(name, 1, config=config)])[name].result(20)
-        self.write(stack, name)
+        name = ticked(stack)
         yield name
+        admin = AdminClient({"bootstrap.servers": stack.bootstrap})
         admin.delete_topics([name])[name].result(20)
-
-    def write(self, stack, name):
-        producer = Producer({"bootstrap.servers": stack.bootstrap})
-        producer.produce(name, b"tick")
-        assert producer.flush(20) == 0
 
     def test_one_that_is_ahead(self, tmp_path, stack, topic):
         def late():
@@ -271,7 +326,7 @@ class TestTheBrokersClock:
             # The first question comes once listening has begun.
             if not writing.is_set():
                 writing.set()
-                self.write(stack, topic)
+                tick(stack, topic)
             return time.time_ns() // 1_000_000 + 60_000
 
         (finding,) = doctor.broker_clock(patient(tmp_path, stack.bootstrap, now_ms=early))
@@ -326,6 +381,29 @@ class TestTheRegistry:
         (finding,) = doctor.registry_rules(patient(tmp_path, registry=url))
         assert "b-value" in finding.what
         assert "milepost schemas register" in finding.remedy
+
+
+def test_a_disk_that_is_really_nearly_full(tmp_path):
+    """A file system of 64 MiB in a mount namespace of its own, where one may be had."""
+    alone = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec"]
+    small = f"mount -t tmpfs -o size=64m tmpfs '{tmp_path}'"
+    try:
+        subprocess.run([*alone, small], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no file system can be mounted here: {error}")
+    told = subprocess.run(
+        [*alone, f"{small}; '{sys.executable}' -m pipeline.cli.main doctor --json"],
+        env=os.environ
+        | {
+            "MILEPOST_STATE_DIR": str(tmp_path),
+            "MILEPOST_BOOTSTRAP_SERVERS": NOWHERE,
+            "MILEPOST_REGISTRY_URL": f"http://{NOWHERE}",
+        },
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    found = [one["what"] for one in json.loads(told.stdout)["findings"]]
+    assert f"67 MB are free on the disk of {tmp_path}" in found
 
 
 def test_a_disk_that_is_nearly_full(tmp_path, monkeypatch):

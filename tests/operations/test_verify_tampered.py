@@ -122,6 +122,16 @@ def test_an_entity_that_is_gone_from_the_state_is_found_by_what_the_state_says_o
     assert first_places(topics) == {"state": own_state(topics, rows[0].partition)}
 
 
+def test_an_entity_whose_newest_state_alone_is_gone_is_found_by_what_the_state_says_of_itself(
+    topics,
+):
+    rows = rows_of(topics, names.CHANGELOG)
+    newest = {record.key: record for record in rows}
+    gone = next(one for one in rows if one.key != OWN_KEY and superseded(one, rows))
+    rows.remove(newest[gone.key])
+    assert first_places(topics) == {"state": own_state(topics, gone.partition)}
+
+
 # Cut off: the newest records of every partition are gone
 
 
