@@ -3,8 +3,9 @@
 Some bytes end the process that decodes them, and would end every one that is started anew. So a
 worker notes what it is about to decide. If it dies of that, the next one first reads those records
 one by one, and notes each; the record that it dies of then goes undecoded to the dead letter from
-the third start on. A kill from outside costs a record no more than to be read once more, unless it
-comes within the microseconds in which that record is read alone.
+the third start on. What nobody dies of alone is judged without the plain path, which may have been
+what died. A kill from outside costs a record no more than that, unless it comes within the
+microseconds in which that record is read alone.
 
 The note lies in memory that is mapped to a file: it costs no call and survives the process, not the
 machine. Without such a file (a full disk) everything works but this. Must never judge a record.
@@ -101,7 +102,12 @@ class Quarantine:
         self._keep()
 
     def runs(self, surroundings: Surroundings, part: PartitionBatch[PartitionState]) -> list[Run]:
-        """Cut a batch so that a deadly record stands alone, under a schema that is refused."""
+        """Cut a batch so that a deadly record stands alone, under a schema that is refused.
+
+        What a predecessor died of is not judged by the plain path.
+        """
+        if self.suspects and any(self._is_suspect(part.partition, one) for one in part.records):
+            surroundings = replace(surroundings, plainly=False)
         if not self.deadly:
             return [Run(part.records, surroundings)]
         runs: list[Run] = []
@@ -113,21 +119,23 @@ class Quarantine:
             if together:
                 runs.append(Run(together, surroundings))
             came = as_it_came(surroundings.record_bytes_max, part.partition, record)
-            runs.append(Run([record], replace(surroundings, schemas={came.schema: REFUSED})))
+            refusing = replace(surroundings, schemas={came.schema: REFUSED}, plainly=False)
+            runs.append(Run([record], refusing))
             together = []
         return [*runs, Run(together, surroundings)] if together or not runs else runs
 
     @contextlib.contextmanager
     def reading(self, run: Run, part: PartitionBatch[PartitionState]) -> Iterator[None]:
-        """Note that a batch is being decided; its records are tried one by one first if need be."""
+        """Note that a batch is being decided; its records are tried one by one first if need be.
+
+        The note stays when that fails: what a panic of the plain path ends is a death, too.
+        """
         if self.suspects:
             self._try_each(run, part)
         before = part.state.positions
         self._write({t: (before.get(t, 0), end) for t, end in part.ends.items()}, part.partition)
-        try:
-            yield
-        finally:
-            self._clear()
+        yield
+        self._clear()
 
     def survived(self, part: PartitionBatch[PartitionState]) -> None:
         """Nothing in this batch is under suspicion any more."""
@@ -144,17 +152,20 @@ class Quarantine:
     def _try_each(self, run: Run, part: PartitionBatch[PartitionState]) -> None:
         number = part.partition
         for record in run.records:
-            topic, offset = record.topic, record.offset
-            if not any(
-                (topic, number) == (t, n) and first <= offset < end
-                for t, n, first, end in self.suspects
-            ):
+            if not self._is_suspect(number, record):
                 continue
+            topic, offset = record.topic, record.offset
             came = as_it_came(run.surroundings.record_bytes_max, number, record)
             if came.fault is None and came.schema in run.surroundings.schemas:
                 self._write({topic: (offset, offset + 1)}, number, alone=True)
                 decode(run.surroundings.schemas, came)
                 self._clear()
+
+    def _is_suspect(self, number: int, record: Record) -> bool:
+        return any(
+            (record.topic, number) == (topic, n) and first <= record.offset < end
+            for topic, n, first, end in self.suspects
+        )
 
     def _write(
         self, topics: Mapping[str, tuple[int, int]], number: int, *, alone: bool = False

@@ -67,6 +67,8 @@ class Surroundings:
     record_bytes_max: int
     cloudevents: bool = False
     """Whether approved records have the headers of CloudEvents as well."""
+    plainly: bool = True
+    """Whether the plain path may judge what it can."""
 
 
 class PolicyName(NamedTuple):
@@ -137,7 +139,7 @@ def govern(
 
     """
     batch, rows = None, [-1] * len(records)
-    if state.plain is not None and not surroundings.cloudevents:
+    if state.plain is not None and surroundings.plainly and not surroundings.cloudevents:
         batch = plainly.look(records, surroundings.record_bytes_max, surroundings.schemas)
         rows = batch.rows()
     came = [

@@ -173,9 +173,9 @@ class Arena(Governed):
         return (*own, "--", "run", "governor", "--worker")
 
     @staticmethod
-    def spoiled_supervisor(entry: str) -> tuple[str, ...]:
+    def spoiled_supervisor(entry: str, *arguments: str) -> tuple[str, ...]:
         """The command of a supervisor whose workers a module of this folder has spoiled."""
-        return (sys.executable, str(HERE / entry), "--", "run", "governor")
+        return (sys.executable, str(HERE / entry), *arguments, "--", "run", "governor")
 
     def spoiled_sink(self, sink: Running, entry: str, *arguments: str) -> tuple[str, ...]:
         """The command of a sink that a module of this folder has spoiled."""

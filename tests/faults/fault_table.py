@@ -67,6 +67,13 @@ FAULTS = [
     Fault("registry wrong at start", 1, 20, registry.at_start),
     Fault("poison", 1, 20, records.poison),
     Fault("record kills the decoder", 1, 10, records.kills_the_decoder, ends=frozenset({CRASHED})),
+    Fault(
+        "record kills the plain path",
+        1,
+        10,
+        records.kills_the_plain_path,
+        ends=frozenset({CRASHED}),
+    ),
     Fault("sent again", 1, 20, records.repeat),
     Fault("shuffled within 1,000", 1, 20, records.shuffle),
     Fault("burst", 1, 10, records.burst),

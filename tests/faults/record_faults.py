@@ -8,9 +8,9 @@ from statistics import median
 from typing import NamedTuple
 
 from arena import SLOTS, Arena
-from deadly_record import MARK
+from deadly_record import DECODER, HAS_PLAIN, MARK, PLAIN
 from governed_stack import PARTITIONS, TMS
-from neighbours import Place, Waits, approved, neighbour, raw, shipment_on
+from neighbours import GOOD, Place, Waits, approved, neighbour, raw, shipment_on
 
 from pipeline.contract import codec, names
 
@@ -23,7 +23,7 @@ DELAY_MS = 1_000
 """By how much a poison record may delay its neighbours."""
 TRIES = 3
 """A delay that poison causes is there each time; that of a busy machine is not."""
-DEATHS = 2
+DEATHS = {DECODER: 2, PLAIN: 1}
 CALM, BESIDE_POISON, BESIDE_DEATH = "good ones", "poison", "one that kills the decoder"
 
 
@@ -121,35 +121,53 @@ def _beside(arena: Arena, roll: Random, kind: Poison) -> list[Place]:
 
 
 def kills_the_decoder(arena: Arena, roll: Random) -> None:
-    """A record that the decoder dies of twice goes undecoded to the dead letter; all goes on.
+    """A record that the decoder dies of twice goes undecoded to the dead letter; all goes on."""
+    fate = _deadly(arena, roll, DECODER)
+    assert fate == ("dead_lettered", "undecodable")
 
-    Under supervisors, both of them: its neighbours wait for two restarts, which the report tells.
+
+def kills_the_plain_path(arena: Arena, roll: Random) -> None:
+    """A record that only the plain path dies of is judged without it."""
+    if HAS_PLAIN:
+        assert _deadly(arena, roll, PLAIN) == GOOD
+
+
+def _deadly(arena: Arena, roll: Random, what: str) -> tuple[str, str]:
+    """Write a record that governors die of between two good ones; what became of it.
+
+    Under supervisors, both of them: its neighbours wait for their restarts, which the report tells.
     """
     arena.stop_governors()
     governors = [arena.governors[slot] for slot in SLOTS]
     for governor in governors:
-        spoiled = arena.spoiled_supervisor("deadly_record.py")
-        governor.start(spoiled, supervised=True, MILEPOST_PURE="1")
+        spoiled = arena.spoiled_supervisor("deadly_record.py", what)
+        governor.start(spoiled, supervised=True, MILEPOST_PURE="" if HAS_PLAIN else "1")
     for governor in governors:
         governor.govern()
     begun, waits = [governor.logged for governor in governors], Waits(arena)
     number = roll.randrange(PARTITIONS)
     good = [neighbour(arena, number)]
     shipment = shipment_on(arena, number)
-    event = arena.event(shipment, "DELIVERED", event_id=f"{MARK.decode()}-{shipment}")
+    event = arena.event(
+        shipment,
+        "DELIVERED",
+        event_id=f"{MARK.decode()}-{shipment}",
+        stop={"location": "C-ATL"},
+    )
     value = codec.encode(event, codec.committed("raw-event"), arena.raw_id(TMS))
     place = arena.put_stranger(TMS, arena.key(shipment), value)
     good.append(neighbour(arena, number))
-    assert arena.fate_of(place) == ("dead_lettered", "undecodable")
+    fate = arena.fate_of(place)
     approved(arena, good)
     deaths = [
         governor.log(since).count("was ended by SIGSEGV")
         for governor, since in zip(governors, begun, strict=True)
     ]
-    assert max(deaths) == DEATHS, deaths
+    assert max(deaths) == DEATHS[what], deaths
     arena.waits_ms[BESIDE_DEATH] += waits.of(good).values()
     for governor in governors:
         governor.start()
+    return fate
 
 
 def repeat(arena: Arena, roll: Random) -> None:

@@ -93,6 +93,28 @@ def test_who_was_killed_from_outside_costs_its_records_one_more_reading(died, mo
     assert (died().suspects, died().deadly) == (set(), set())
 
 
+def test_what_a_predecessor_died_of_is_judged_without_the_plain_path(died, monkeypatch):
+    part = batch(3, 4)
+    dies_in(died(), part, monkeypatch)
+    second = died()
+    monkeypatch.setattr(quarantining, "decode", lambda *_: None)
+    (run,) = second.runs(around(), part)
+    assert not run.surroundings.plainly
+    with second.reading(run, part):
+        part.state.positions.update(part.ends)
+    second.survived(part)
+    (run,) = second.runs(around(), batch(5))
+    assert run.surroundings.plainly
+
+
+def test_who_ends_by_an_error_leaves_its_records_under_suspicion(died):
+    first, part = died(), batch(3, 4)
+    (run,) = first.runs(around(), part)
+    with pytest.raises(Death), first.reading(run, part):
+        raise Death
+    assert died().suspects == {(TOPIC, 2, 0, 5)}
+
+
 def test_what_lies_behind_the_suspects_is_not_tried(died, monkeypatch):
     dies_in(died(), batch(3), monkeypatch)
     second, part = died(), batch(4, 5)
