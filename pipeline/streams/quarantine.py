@@ -152,9 +152,9 @@ class Quarantine:
     def _try_each(self, run: Run, part: PartitionBatch[PartitionState]) -> None:
         number = part.partition
         for record in run.records:
-            if not self._is_suspect(number, record):
-                continue
             topic, offset = record.topic, record.offset
+            if (topic, number, offset) in self.deadly or not self._is_suspect(number, record):
+                continue
             came = as_it_came(run.surroundings.record_bytes_max, number, record)
             if came.fault is None and came.schema in run.surroundings.schemas:
                 self._write({topic: (offset, offset + 1)}, number, alone=True)

@@ -76,6 +76,9 @@ def test_a_record_that_kills_twice_stands_alone_and_is_refused(died, monkeypatch
     assert isinstance(refused, Refused)
     assert refused.reason is Reason.UNDECODABLE
     assert before.surroundings.schemas == around().schemas
+    monkeypatch.setattr(quarantining, "decode", lambda *_: pytest.fail("tried once more"))
+    with third.reading(alone, part):
+        pass
 
 
 def test_who_was_killed_from_outside_costs_its_records_one_more_reading(died, monkeypatch):
