@@ -109,6 +109,8 @@ def consumer(
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": start,
+            # On a half-open connection it would read nothing for librdkafka's minute
+            "socket.timeout.ms": 10_000,
         }
         | overrides,
     )

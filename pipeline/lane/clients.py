@@ -21,6 +21,11 @@ GATHERED_BYTES = 200_000
 """What a broker need not gather any longer to answer: a backlog is read at full speed."""
 
 
+ANSWER_MS = 10_000
+"""How long a reader waits for an answer on a connection that may be half open. librdkafka's default
+is a minute; so long a worker would read nothing, or learn nothing of who leads what it reads."""
+
+
 def describe(error: KafkaError) -> str:
     """Say what happened, with the remedy where one is known."""
     if "fenced" in error.str().lower():
@@ -31,6 +36,10 @@ def describe(error: KafkaError) -> str:
 def _every(config: LaneConfig) -> dict[str, Any]:
     # librdkafka's default waits up to 10 s between two tries to reach a broker that was away
     return {"reconnect.backoff.max.ms": 1_000, **config.client}
+
+
+def _reader(config: LaneConfig) -> dict[str, Any]:
+    return {"socket.timeout.ms": ANSWER_MS, **_every(config)}
 
 
 def member(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
@@ -62,13 +71,13 @@ def member(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
     }
     if config.static_membership:
         own["group.instance.id"] = config.member
-    return {**_every(config), **own}
+    return {**_reader(config), **own}
 
 
 def changelog_reader(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
     """Consumer outside the group that reads committed state back."""
     return {
-        **_every(config),
+        **_reader(config),
         "group.id": f"{config.member}-restore",
         "client.id": f"{config.member}-restore",
         "enable.auto.commit": False,
@@ -96,7 +105,7 @@ def probe(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
 def observer(config: LaneConfig, on_error: OnError) -> dict[str, Any]:
     """Consumer that never reads: it asks where logs start and end, open transactions included."""
     return {
-        **_every(config),
+        **_reader(config),
         "group.id": f"{config.member}-lookup",
         "client.id": f"{config.member}-lookup",
         "enable.auto.commit": False,

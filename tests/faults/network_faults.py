@@ -5,10 +5,12 @@ from __future__ import annotations
 from random import Random
 
 from arena import Arena, lasts
+from governed_stack import until
 from tcp_proxy import Way
 
 CALL_LIMIT_S = 5.0
 """Of one transactional call, with the arena's transaction time-out."""
+OUTSIDE_S = 90.0
 
 
 def cut(arena: Arena, roll: Random) -> None:
@@ -19,9 +21,14 @@ def cut(arena: Arena, roll: Random) -> None:
 
 
 def half_open(arena: Arena, roll: Random) -> None:
-    """Nothing arrives on today's connections any more, and nobody is told."""
+    """Nothing arrives on today's connections any more, and nobody is told.
+
+    Who was joining hears nothing, and leaves only when its group was seen to wait for nobody.
+    """
     lasts(roll.uniform(0.0, 0.3))
     arena.proxy.half_open()
+    for governor in arena.governors.values():
+        until(governor.is_member, OUTSIDE_S, f"{governor.name} belongs to its group")
 
 
 def delay(arena: Arena, roll: Random) -> None:

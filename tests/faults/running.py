@@ -38,6 +38,9 @@ ENDED = re.compile(
 WHY = re.compile(r".*lane: leaving the process.*")
 """What a worker says before every thread's stack."""
 
+MEMBERSHIP = re.compile(r'"event": "(?:(assigned|revoked) partitions|\[\^-LaneApp\]: Starting)')
+"""What a worker says of its place in the group: it begins without one."""
+
 
 class End(NamedTuple):
     """How a process ended that nobody had asked to end so."""
@@ -209,6 +212,11 @@ class Governor(Running):
     def govern(self) -> None:
         """Wait until it has its share of partitions, for the first time since its start."""
         until(lambda: '"state_restored"' in self.said(), 60, f"a share for {self.name}")
+
+    def is_member(self) -> bool:
+        """Whether it says that it belongs to its group."""
+        told = MEMBERSHIP.findall(self.log(self.process.log_start))
+        return told[-1:] == ["assigned"]
 
     def kill_both(self) -> None:
         """Kill -9 supervisor and worker, as the end of their machine does."""
