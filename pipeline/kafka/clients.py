@@ -109,8 +109,10 @@ def consumer(
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": start,
-            # On a half-open connection it would read nothing for librdkafka's minute
+            # On a half-open connection it would read nothing for librdkafka's minute; what it asks
+            # for at once arrives in time over a slow line, too
             "socket.timeout.ms": 10_000,
+            "fetch.max.bytes": 8_000_000,
         }
         | overrides,
     )

@@ -24,6 +24,8 @@ GATHERED_BYTES = 200_000
 ANSWER_MS = 10_000
 """How long a reader waits for an answer on a connection that may be half open. librdkafka's default
 is a minute; so long a worker would read nothing, or learn nothing of who leads what it reads."""
+ANSWER_BYTES = 8_000_000
+"""Largest answer to a fetch: so much arrives in that time over a slow line, too."""
 
 
 def describe(error: KafkaError) -> str:
@@ -39,7 +41,11 @@ def _every(config: LaneConfig) -> dict[str, Any]:
 
 
 def _reader(config: LaneConfig) -> dict[str, Any]:
-    return {"socket.timeout.ms": ANSWER_MS, **_every(config)}
+    return {
+        "socket.timeout.ms": ANSWER_MS,
+        "fetch.max.bytes": ANSWER_BYTES,
+        **_every(config),
+    }
 
 
 def member(config: LaneConfig, on_error: OnError) -> dict[str, Any]:

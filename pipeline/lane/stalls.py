@@ -15,6 +15,10 @@ from .config import LaneError
 LOOKS = 4
 """Looks in a row that find the same, spread over the limit, before the process is left."""
 
+OUTSIDE_S = 20.0
+"""Limit of joining a group that waits for nobody: a request to join that was lost on a half-open
+connection is waited for by librdkafka as long as a rebalance may take."""
+
 Place = tuple[str, int]
 """Topic and partition number."""
 
@@ -39,8 +43,9 @@ class Stalls:
 
     def __init__(self, limit_s: float, now: float) -> None:
         self._limit_s = limit_s
+        self._outside_s = min(limit_s, OUTSIDE_S)
         self._every_s = limit_s / (LOOKS - 1)
-        self._next = now + self._every_s
+        self._next = now
         self._looking = False
         self._seen: dict[Place, int] = {}
         """Positions when the newest look began."""
@@ -64,7 +69,7 @@ class Stalls:
 
     def begin_outside(self, now: float) -> None:
         """Begin a look at the group, which this worker is no member of."""
-        self._next = now + self._every_s
+        self._next = now + self._outside_s / (LOOKS - 1)
         self._looking = True
 
     def put_off(self, places: Iterable[Place]) -> None:
@@ -74,7 +79,8 @@ class Stalls:
             self._unread.pop(place, None)
 
     def forget(self) -> None:
-        """Begin anew, with another assignment."""
+        """Begin anew, with another assignment, or none."""
+        self._next = 0.0
         self._seen.clear()
         self._unread.clear()
         self._outside = 0
@@ -112,5 +118,5 @@ class Stalls:
         self._outside = self._outside + 1 if joining and settled else 0
         if self._outside >= LOOKS:
             raise LaneError(
-                f"watchdog: joining for {self._limit_s:.0f} s, though the group waits for nobody"
+                f"watchdog: joining for {self._outside_s:.0f} s, though the group waits for nobody"
             )

@@ -6,11 +6,12 @@ from random import Random
 
 from arena import Arena, lasts
 from governed_stack import until
+from process_faults import SESSION_S
 from tcp_proxy import Way
 
 CALL_LIMIT_S = 5.0
 """Of one transactional call, with the arena's transaction time-out."""
-OUTSIDE_S = 90.0
+OUTSIDE_S = 60.0
 
 
 def cut(arena: Arena, roll: Random) -> None:
@@ -23,10 +24,11 @@ def cut(arena: Arena, roll: Random) -> None:
 def half_open(arena: Arena, roll: Random) -> None:
     """Nothing arrives on today's connections any more, and nobody is told.
 
-    Who was joining hears nothing, and leaves only when its group was seen to wait for nobody.
+    Until everybody has noticed, and is a member again or has left.
     """
     lasts(roll.uniform(0.0, 0.3))
     arena.proxy.half_open()
+    lasts(SESSION_S + 1)
     for governor in arena.governors.values():
         until(governor.is_member, OUTSIDE_S, f"{governor.name} belongs to its group")
 

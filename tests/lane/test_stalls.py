@@ -103,7 +103,7 @@ def outside(watched, **seen):
 def test_joining_a_group_that_waits_for_nobody_ends_it(watched):
     for _ in range(LOOKS - 1):
         outside(watched, joining=True, settled=True)
-    with pytest.raises(LaneError, match="joining for 30 s, though the group waits for nobody"):
+    with pytest.raises(LaneError, match="joining for 20 s, though the group waits for nobody"):
         outside(watched, joining=True, settled=True)
 
 
