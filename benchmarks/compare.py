@@ -27,6 +27,8 @@ SHARE_LEAST = 10_000
 STORIES_AGO_MS = 2 * workload.DAY_MS
 RATE = 2_000
 HALF_LEAST, HALF_MOST = 500, 100_000
+HALF_S_LEAST = 2 * pacing.WARM_S
+"""How long a run at half of a peer's most takes at least, its warm-up included."""
 PACED_S = 20.0
 
 
@@ -198,10 +200,9 @@ class Comparison:
         if not rates:
             return None
         rate = round(max(HALF_LEAST, min(HALF_MOST, statistics.median(rates) / 2)), -2)
-        most = int(self._bench.count / self._given.paced_s)
-        return self._bench.paced(
-            peer, int(min(rate, most)), self._given.paced_s, self._given.quiet_s
-        )
+        rate = int(min(rate, self._bench.count / HALF_S_LEAST))
+        seconds = min(self._given.paced_s, self._bench.count / rate)
+        return self._bench.paced(peer, rate, seconds, self._given.quiet_s)
 
     def document(self):
         """Everything as `latest.json` has it."""
