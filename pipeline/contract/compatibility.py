@@ -8,6 +8,7 @@ have been wrong about this, so both are asked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple
 
 from pipeline.contract.schema_tree import Type, build
@@ -27,6 +28,7 @@ _PROMOTIONS: Final = {
     ("bytes", "string"),
 }
 """(written, read)"""
+_MEANING: Final = attrgetter("logical", "precision", "scale")
 
 
 class Breach(NamedTuple):
@@ -119,11 +121,7 @@ class _Resolution:
         if reader.name != writer.name:
             yield path, f"{writer.kind} {writer.name} is called {reader.name}"
             return
-        if (reader.logical, reader.precision, reader.scale) != (
-            writer.logical,
-            writer.precision,
-            writer.scale,
-        ):
+        if _MEANING(reader) != _MEANING(writer):
             yield path, f"{writer} is written, {reader} is expected"
             return
         if reader.kind == "fixed" and reader.size != writer.size:
