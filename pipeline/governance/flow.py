@@ -48,6 +48,7 @@ STEPS: Final = (
         {
             _D.DEAD_LETTERED: (
                 _R.UNDECODABLE,
+                _R.DECODER_DIED,
                 _R.TRAILING_BYTES,
                 _R.RECORD_TOO_LARGE,
                 _R.UNKNOWN_SCHEMA,

@@ -68,6 +68,7 @@ class Reason(StrEnum):
     TOO_MANY_HOPS = "too_many_hops"
     # what can't be governed: data
     UNDECODABLE = "undecodable"
+    DECODER_DIED = "decoder_died"
     TRAILING_BYTES = "trailing_bytes"
     RECORD_TOO_LARGE = "record_too_large"
     KEY_INVALID = "key_invalid"
@@ -172,6 +173,9 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
     Reason.REFERENCE_BOUND: Meaning("Sent on to the entity that the reference names"),
     Reason.TOO_MANY_HOPS: Meaning("Sent on more than three times", _DATA),
     Reason.UNDECODABLE: Meaning("The bytes are no record of the schema they name", _DATA),
+    Reason.DECODER_DIED: Meaning(
+        "The decoder died of it twice, it was not tried again", _DATA, True
+    ),
     Reason.TRAILING_BYTES: Meaning("There are bytes after the end of the record", _DATA),
     Reason.RECORD_TOO_LARGE: Meaning("Larger than a raw record may be", _DATA),
     Reason.KEY_INVALID: Meaning("Neither an entity's nor a reference's key", _DATA),

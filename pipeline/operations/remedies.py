@@ -128,6 +128,7 @@ _GIVEN: Final[dict[Reason, tuple[str, str] | tuple[str, str, str]]] = {
     _R.TOO_MANY_HOPS: ("Name the entity itself instead of a chain of references", _LETTERS),
     # what can't be governed: data
     _R.UNDECODABLE: ("Send Avro by the registered schema, in Confluent's format", _LETTERS),
+    _R.DECODER_DIED: ("Tell its platform, and us; replay once a release can read it", _REPLAY),
     _R.TRAILING_BYTES: ("Write one record a message, nothing behind it", _LETTERS),
     _R.RECORD_TOO_LARGE: ("Send less: attributes and lists make the size", _LETTERS),
     _R.KEY_INVALID: ("Key records as docs/produce.md says: tenant/type/id", _LETTERS),

@@ -3,9 +3,9 @@
 Some bytes end the process that decodes them, and would end every one that is started anew. So a
 worker notes what it is about to decide. If it dies of that, the next one first reads those records
 one by one, and notes each; the record that it dies of then goes undecoded to the dead letter from
-the third start on. What nobody dies of alone is judged without the plain path, which may have been
-what died. A kill from outside costs a record no more than that, unless it comes within the
-microseconds in which that record is read alone.
+the third start on. If none of them kills it alone and it dies of the same batch again, the third
+one judges that without the plain path. A kill from outside costs a record no more than to be read
+once more, unless a second one comes while that record is read alone.
 
 The note lies in memory that is mapped to a file: it costs no call and survives the process, not the
 machine. Without such a file (a full disk) everything works but this. Must never judge a record.
@@ -18,7 +18,7 @@ import json
 import logging
 import mmap
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -34,7 +34,12 @@ log = logging.getLogger(__name__)
 
 NOTE_BYTES: Final = 65_536
 _LENGTH: Final = 8
-REFUSED: Final = Refused(Reason.UNDECODABLE, "the decoder died of it twice, it was not tried again")
+TWICE: Final = 2
+REFUSED: Final = Refused(
+    Reason.DECODER_DIED, "the decoder died of it twice, it was not tried again"
+)
+_SPOILED = (ValueError, TypeError, KeyError)
+"""What a file says that was written half, or by another release."""
 Place = tuple[str, int, int]
 """Topic, partition and offset."""
 Span = tuple[str, int, int, int]
@@ -61,8 +66,8 @@ class Quarantine:
         name = quote(worker, safe="")
         self._kept = (folder or Path()) / f"{name}.suspects.json"
         self._note: mmap.mmap | None = None
-        self.suspects: set[Span] = set()
-        """What a predecessor was deciding when it died."""
+        self.suspects: dict[Span, int] = {}
+        """What predecessors were deciding when they died, and how many of them did."""
         self.deadly: set[Place] = set()
         """Records that two of them died of."""
         if folder is None:
@@ -75,10 +80,11 @@ class Quarantine:
 
     def _learn(self, path: Path) -> None:
         """Read what was kept and what was being done at the end, and begin a note of one's own."""
-        with contextlib.suppress(FileNotFoundError, ValueError):
+        with contextlib.suppress(FileNotFoundError, *_SPOILED):
             kept = json.loads(self._kept.read_text("utf-8"))
-            self.suspects = {(str(t), int(p), int(a), int(b)) for t, p, a, b in kept["suspects"]}
+            known = {(str(t), int(p), int(a), int(b)): int(n) for t, p, a, b, n in kept["suspects"]}
             self.deadly = {(str(t), int(p), int(o)) for t, p, o in kept["deadly"]}
+            self.suspects = known
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if os.fstat(handle).st_size < NOTE_BYTES:
@@ -89,12 +95,19 @@ class Quarantine:
         length = int.from_bytes(self._note[:_LENGTH], "big")
         if not 0 < length <= NOTE_BYTES - _LENGTH:
             return
-        topics, number, alone = json.loads(self._note[_LENGTH : _LENGTH + length])
-        self._clear()
+        try:
+            topics, number, alone = json.loads(self._note[_LENGTH : _LENGTH + length])
+            spans = [(str(t), int(number), int(a), int(b)) for t, (a, b) in topics.items()]
+        except _SPOILED as error:
+            log.warning("what the last worker was reading can't be read: %s", error)
+            return
+        finally:
+            self._clear()
         if alone:
-            self.deadly |= {(topic, number, first) for topic, (first, _) in topics.items()}
+            self.deadly |= {span[:3] for span in spans}
         else:
-            self.suspects |= {(topic, number, *span) for topic, span in topics.items()}
+            for span in spans:
+                self._suspect(span)
         log.error(
             "the last worker died while it read %s of partition %d: %s", topics, number,
             "not read again" if alone else "read one by one now",
@@ -104,9 +117,9 @@ class Quarantine:
     def runs(self, surroundings: Surroundings, part: PartitionBatch[PartitionState]) -> list[Run]:
         """Cut a batch so that a deadly record stands alone, under a schema that is refused.
 
-        What a predecessor died of is not judged by the plain path.
+        What two predecessors died of is not judged by the plain path.
         """
-        if self.suspects and any(self._is_suspect(part.partition, one) for one in part.records):
+        if any(self._deaths(part.partition, part.records, TWICE)):
             surroundings = replace(surroundings, plainly=False)
         if not self.deadly:
             return [Run(part.records, surroundings)]
@@ -146,14 +159,15 @@ class Quarantine:
                 if number == part.partition and part.state.positions.get(topic, 0) >= end
             }
             if over:
-                self.suspects -= over
+                for span in over:
+                    del self.suspects[span]
                 self._keep()
 
     def _try_each(self, run: Run, part: PartitionBatch[PartitionState]) -> None:
         number = part.partition
-        for record in run.records:
+        for record in self._deaths(number, run.records, 1):
             topic, offset = record.topic, record.offset
-            if (topic, number, offset) in self.deadly or not self._is_suspect(number, record):
+            if (topic, number, offset) in self.deadly:
                 continue
             came = as_it_came(run.surroundings.record_bytes_max, number, record)
             if came.fault is None and came.schema in run.surroundings.schemas:
@@ -161,11 +175,27 @@ class Quarantine:
                 decode(run.surroundings.schemas, came)
                 self._clear()
 
-    def _is_suspect(self, number: int, record: Record) -> bool:
-        return any(
-            (record.topic, number) == (topic, n) and first <= record.offset < end
-            for topic, n, first, end in self.suspects
-        )
+    def _suspect(self, span: Span) -> None:
+        """Count a death over a span, and those over what lies in it."""
+        topic, number, first, end = span
+        before = [
+            known
+            for known in self.suspects
+            if known[:2] == (topic, number) and known[2] < end and first < known[3]
+        ]
+        self.suspects[span] = 1 + max((self.suspects.pop(known) for known in before), default=0)
+
+    def _deaths(self, number: int, records: Iterable[Record], least: int) -> Iterator[Record]:
+        """Those of a partition's records that so many predecessors may have died of."""
+        mine = [
+            (topic, first, end)
+            for (topic, n, first, end), deaths in self.suspects.items()
+            if n == number and deaths >= least
+        ]
+        if mine:
+            for record in records:
+                if any(record.topic == t and a <= record.offset < b for t, a, b in mine):
+                    yield record
 
     def _write(
         self, topics: Mapping[str, tuple[int, int]], number: int, *, alone: bool = False
@@ -186,7 +216,12 @@ class Quarantine:
         new = self._kept.with_suffix(".new")
         try:
             new.write_text(
-                json.dumps({"suspects": sorted(self.suspects), "deadly": sorted(self.deadly)}),
+                json.dumps(
+                    {
+                        "suspects": [[*span, n] for span, n in sorted(self.suspects.items())],
+                        "deadly": sorted(self.deadly),
+                    }
+                ),
                 "utf-8",
             )
             new.replace(self._kept)

@@ -218,6 +218,15 @@ class Arena(Governed):
             if governor.bare and not governor.running:
                 self._start_again(governor)
 
+    def all_members(self, seconds: float) -> None:
+        """Wait until every governor says that it belongs to the group."""
+
+        def inside() -> bool:
+            self._stand_in()
+            return all(governor.is_member() for governor in self.governors.values())
+
+        until(inside, seconds, "every governor belongs to the group")
+
     def unasked(self, caused: Collection[int]) -> list[str]:
         """Ends since it was last called that neither a test nor its fault asked for.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from random import Random
 
 from arena import Arena, lasts
-from governed_stack import until
 from process_faults import SESSION_S
 from tcp_proxy import Way
 
@@ -29,8 +28,7 @@ def half_open(arena: Arena, roll: Random) -> None:
     lasts(roll.uniform(0.0, 0.3))
     arena.proxy.half_open()
     lasts(SESSION_S + 1)
-    for governor in arena.governors.values():
-        until(governor.is_member, OUTSIDE_S, f"{governor.name} belongs to its group")
+    arena.all_members(OUTSIDE_S)
 
 
 def delay(arena: Arena, roll: Random) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -12,6 +13,7 @@ from pipeline.governance.claims import raw_event
 from pipeline.governance.identity import partition_of
 from pipeline.governance.links import LINKED_MAX
 from pipeline.governance.reasons import Reason
+from pipeline.streams.quarantine import REFUSED
 from pipeline.testing import scenario_file, scenario_policy, scenarios
 from pipeline.testing.driver import TopologyDriver
 
@@ -168,6 +170,13 @@ def bytes_that_are_no_record():
     return story
 
 
+def what_the_decoder_died_of():
+    story = Story()
+    with patch("pipeline.testing.driver._refused", lambda *_: REFUSED):
+        story.bytes(schema_id=98)
+    return story
+
+
 def sent_on_and_on():
     story = Story()
     value = codec.encode(dict(story.event("tms-na", "POD")), codec.committed("raw-event"), 1)
@@ -223,6 +232,7 @@ CASES = {
         "unknown_schema",
         "record_too_large",
     },
+    what_the_decoder_died_of: {"decoder_died"},
     sent_on_and_on: {"too_many_hops"},
     linked: {"link_repeated", "link_unknown", "key_invalid", "links_full"},
     told_by_the_control_topic: {"policy_unchanged", "control_unknown"},

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.lane.config import LaneError
-from pipeline.lane.stalls import LOOKS, Stalls, Unread
+from pipeline.lane.stalls import LOOKS, OUTSIDE_S, Stalls, Unread
 
 ORDERS, PARCELS = ("orders", 2), ("parcels", 0)
 LAG = Unread(17, 18, 50)
@@ -98,6 +98,19 @@ def outside(watched, **seen):
     assert watched.stalls.due(watched.now)
     watched.stalls.begin_outside(watched.now)
     watched.stalls.found_outside(**seen)
+
+
+def test_a_group_is_looked_at_as_soon_as_it_is_left_and_four_times_in_its_limit(watched):
+    watched.begin()
+    watched.stalls.found(watched.at, {})
+    assert not watched.stalls.due(watched.now + 1)
+    watched.stalls.forget()
+    assert watched.stalls.due(watched.now + 1)
+    watched.stalls.begin_outside(watched.now)
+    watched.stalls.found_outside(joining=True, settled=True)
+    every_s = OUTSIDE_S / (LOOKS - 1)
+    assert not watched.stalls.due(watched.now + every_s - 0.1)
+    assert watched.stalls.due(watched.now + every_s + 0.1)
 
 
 def test_joining_a_group_that_waits_for_nobody_ends_it(watched):

@@ -275,6 +275,7 @@ def ticking(stack, name):
         while not over.wait(0.05):
             tick(stack, name)
 
+    tick(stack, name)
     thread = threading.Thread(target=write)
     thread.start()
     try:

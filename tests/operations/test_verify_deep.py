@@ -1,6 +1,7 @@
 """`milepost verify --deep` decides everything anew, and finds what nothing else could show."""
 
 import json
+from unittest.mock import patch
 
 import pytest
 from tampered_topics import (
@@ -23,6 +24,7 @@ from pipeline.contract import codec, names
 from pipeline.governance.ledger import state_digest
 from pipeline.kafka.reading import Span
 from pipeline.operations.verify import Audit, verify
+from pipeline.streams.quarantine import REFUSED
 from pipeline.testing.replaying.replay import KernelReplay
 
 
@@ -62,6 +64,19 @@ def test_an_honest_run_is_decided_the_same_again(topics):
         "replayed",
         "derived",
     }
+
+
+def test_what_the_decoder_died_of_is_not_read_again():
+    driver = run(events=50)
+    with patch("pipeline.testing.driver._refused", lambda *_: REFUSED):
+        driver.pipe_bytes(TMS, b"acme/shipment/S1", b"\0\0\0\0\x62deadly", partition=0)
+        driver.advance(1_000)
+    report = deep(driver.copies())
+    assert report.violations == []
+    assert [item.why for item in report.replayed] == [""] * 4
+    blocks = driver.copies().records_of[names.DECISIONS, 0]
+    given = {row["reason"] for one in blocks for row in body_of(one, BLOCK)["decisions"]}
+    assert "decoder_died" in given
 
 
 VERDICTS = {

@@ -55,14 +55,14 @@ def test_who_ends_in_order_leaves_no_suspicion(died):
     (run,) = first.runs(around(), part)
     with first.reading(run, part):
         pass
-    assert (died().suspects, died().deadly) == (set(), set())
+    assert (died().suspects, died().deadly) == ({}, set())
 
 
 def test_a_record_that_kills_twice_stands_alone_and_is_refused(died, monkeypatch):
     part = batch(3, 4, 5)
     dies_in(died(), part, monkeypatch)
     second = died()
-    assert second.suspects == {(TOPIC, 2, 0, 6)}
+    assert second.suspects == {(TOPIC, 2, 0, 6): 1}
     dies_in(second, part, monkeypatch, at=4)
     third = died()
     assert third.deadly == {(TOPIC, 2, 4)}
@@ -74,7 +74,7 @@ def test_a_record_that_kills_twice_stands_alone_and_is_refused(died, monkeypatch
     ]
     refused = alone.surroundings.schemas[TOPIC, 1]
     assert isinstance(refused, Refused)
-    assert refused.reason is Reason.UNDECODABLE
+    assert refused.reason is Reason.DECODER_DIED
     assert before.surroundings.schemas == around().schemas
     monkeypatch.setattr(quarantining, "decode", lambda *_: pytest.fail("tried once more"))
     with third.reading(alone, part):
@@ -92,22 +92,42 @@ def test_who_was_killed_from_outside_costs_its_records_one_more_reading(died, mo
         part.state.positions.update(part.ends)
     second.survived(part)
     assert tried == [3, 4]
-    assert (second.suspects, second.deadly) == (set(), set())
-    assert (died().suspects, died().deadly) == (set(), set())
+    assert (second.suspects, second.deadly) == ({}, set())
+    assert (died().suspects, died().deadly) == ({}, set())
 
 
-def test_what_a_predecessor_died_of_is_judged_without_the_plain_path(died, monkeypatch):
+def test_what_two_died_of_but_no_record_alone_is_judged_without_the_plain_path(died, monkeypatch):
     part = batch(3, 4)
     dies_in(died(), part, monkeypatch)
     second = died()
-    monkeypatch.setattr(quarantining, "decode", lambda *_: None)
     (run,) = second.runs(around(), part)
-    assert not run.surroundings.plainly
-    with second.reading(run, part):
-        part.state.positions.update(part.ends)
-    second.survived(part)
-    (run,) = second.runs(around(), batch(5))
     assert run.surroundings.plainly
+    dies_in(second, part, monkeypatch)
+    third = died()
+    assert third.suspects == {(TOPIC, 2, 0, 5): 2}
+    (run,) = third.runs(around(), part)
+    assert not run.surroundings.plainly
+    with third.reading(run, part):
+        part.state.positions.update(part.ends)
+    third.survived(part)
+    (run,) = third.runs(around(), batch(5))
+    assert run.surroundings.plainly
+
+
+@pytest.mark.parametrize("torn", [b'\0\0\0\0\0\0\0\5[{"a', b"\0\0\0\0\0\0\0\2[]"])
+def test_a_note_that_can_not_be_read_is_told_and_forgotten(died, tmp_path, caplog, torn):
+    died()
+    note = tmp_path / "governor" / "group-0.reading"
+    note.write_bytes(torn.ljust(note.stat().st_size, b"\0"))
+    assert (died().suspects, died().deadly) == ({}, set())
+    assert "can't be read" in caplog.text
+
+
+def test_what_another_release_knew_of_the_dead_is_forgotten(died, tmp_path):
+    died()
+    kept = tmp_path / "governor" / "group-0.suspects.json"
+    kept.write_text('{"suspects": [["a", 1, 2, 3]], "deadly": []}')
+    assert (died().suspects, died().deadly) == ({}, set())
 
 
 def test_who_ends_by_an_error_leaves_its_records_under_suspicion(died):
@@ -115,7 +135,7 @@ def test_who_ends_by_an_error_leaves_its_records_under_suspicion(died):
     (run,) = first.runs(around(), part)
     with pytest.raises(Death), first.reading(run, part):
         raise Death
-    assert died().suspects == {(TOPIC, 2, 0, 5)}
+    assert died().suspects == {(TOPIC, 2, 0, 5): 1}
 
 
 def test_what_lies_behind_the_suspects_is_not_tried(died, monkeypatch):

@@ -30,8 +30,8 @@ FindPolicy = Callable[[PolicyName], Policy | None]
 FindSchema = Callable[[int], Schema]
 _UNLIMITED: Final = 1 << 62
 _SCHEMA_BYTES: Final = 5
-_OUTSIDE: Final = frozenset({Reason.UNKNOWN_SCHEMA, Reason.SCHEMA_NOT_ALLOWED})
-"""What a registry answered then; it may answer otherwise now."""
+_OUTSIDE: Final = frozenset({Reason.UNKNOWN_SCHEMA, Reason.SCHEMA_NOT_ALLOWED, Reason.DECODER_DIED})
+"""What a registry answered then, which may answer otherwise now, and what nobody is to read."""
 _REST: Final = ""
 """Stands for every input that was read as far as the clock, and no further."""
 
