@@ -13,6 +13,7 @@ import record_faults as records
 import registry_faults as registry
 import restarts
 from crash_points import ERP, GOVERNOR, PORTAL
+from deadly_record import HAS_PLAIN
 from process_faults import Act
 from running import CRASHED, LEFT
 
@@ -35,6 +36,10 @@ class Fault:
 
 LEAVES = frozenset({LEFT})
 """Of faults that a worker may meet by leaving: what became of a call to the broker is not known."""
+PLAIN_PATH_DIES = Fault(
+    "record kills the plain path", 1, 10, records.kills_the_plain_path, ends=frozenset({CRASHED})
+)
+"""Of those only where there is a plain path."""
 FAULTS = [
     Fault("two governors killed at random", 5, 50, processes.kill_workers),
     *(Fault(f"governor dies {p.replace('_', ' ')}", 1, 10, processes.dies_at(p)) for p in GOVERNOR),
@@ -67,10 +72,7 @@ FAULTS = [
     Fault("registry wrong at start", 1, 20, registry.at_start),
     Fault("poison", 1, 20, records.poison),
     Fault("record kills the decoder", 1, 10, records.kills_the_decoder, ends=frozenset({CRASHED})),
-    *(
-        Fault("record kills the plain path", 1, 10, act, ends=frozenset({CRASHED}))
-        for act in [records.kills_the_plain_path][: records.HAS_PLAIN]
-    ),
+    *([PLAIN_PATH_DIES] if HAS_PLAIN else []),
     Fault("sent again", 1, 20, records.repeat),
     Fault("shuffled within 1,000", 1, 20, records.shuffle),
     Fault("burst", 1, 10, records.burst),
